@@ -1,0 +1,7 @@
+"""`python -m helpers COMMAND`: see `helpers.commands`."""
+
+import sys
+
+from helpers.commands import main
+
+sys.exit(main())

@@ -1,0 +1,123 @@
+"""Files on this machine: where data are looked for, how they are written whole, how they are fetched.
+
+Knows nothing of what is in the files.
+"""
+
+import hashlib
+import os
+import tempfile
+import threading
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+DATA = PROJECT / "data"
+CACHE = DATA / "cache"
+VARIABLE = "ATELIER_DATA"
+
+
+class DownloadError(OSError):
+    """A file could not be fetched; the message says why, in one line."""
+
+
+def search_folders():
+    """Return the folders in which local data are looked for, in order: `$ATELIER_DATA` if it is set, then `data/cache/`."""
+    shared = os.environ.get(VARIABLE, "").strip()
+    return ([Path(shared).expanduser()] if shared else []) + [CACHE]
+
+
+def find_local(*names):
+    """Return the path of the first of `names` that is a file or a folder in `search_folders()`, or None."""
+    for folder in search_folders():
+        for name in names:
+            if (folder / name).exists():
+                return folder / name
+    return None
+
+
+def sha256(path):
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def whole_file(path):
+    """Give a temporary path beside `path` to write to; move it there at the end, so that `path` is never half a file.
+
+    Two processes that write the same file at once do not disturb each other. If the block raises, the temporary file is
+    removed and `path` stays as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)  # mkstemp makes it private; a shared folder needs the usual permissions
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def download(url, path, digest, answer_within=4.0, stall=10.0):
+    """Fetch `url` over HTTPS to `path`, whole and with the SHA-256 `digest`, or raise `DownloadError` and leave no file.
+
+    Args:
+        url: an `https://` address.
+        path: where the file goes.
+        digest: its SHA-256, 64 hexadecimal digits.
+        answer_within: seconds for the name to resolve, the connection to open and the first bytes to come. A network
+            that swallows packets costs this much and no more.
+        stall: seconds without a byte, once the file is coming, after which the download is given up.
+    """
+    if not url.startswith("https://"):
+        raise DownloadError(f"{url} is not an https:// address")
+    response = _open(url, answer_within, stall)
+    try:
+        with response, whole_file(path) as partial:
+            with open(partial, "wb") as file:
+                while block := response.read(1 << 16):
+                    file.write(block)
+            if sha256(partial) != digest:
+                raise DownloadError(f"what came from {url} is not the file that was expected (its SHA-256 differs)")
+    except DownloadError:
+        raise
+    except OSError as error:
+        raise DownloadError(f"{url}: {error}") from error
+
+
+def _open(url, answer_within, stall):
+    """Open `url` in a thread of its own, because a stuck name lookup obeys no time-out; return the response."""
+    outcome = {}
+
+    def connect():
+        try:
+            outcome["response"] = urllib.request.urlopen(url, timeout=answer_within)
+        except Exception as error:  # whatever it is, it is reported in the caller's thread
+            outcome["error"] = error
+
+    started = time.monotonic()
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(answer_within)
+    if "response" in outcome:
+        response = outcome["response"]
+        _set_timeout(response, stall)
+        return response
+    if "error" in outcome:
+        reason = getattr(outcome["error"], "reason", None) or outcome["error"]
+        raise DownloadError(f"{url}: {reason}")
+    raise DownloadError(f"{url}: no answer in {time.monotonic() - started:.0f} s")
+
+
+def _set_timeout(response, seconds):
+    """Give the open connection its longer time-out; a response without a socket of its own keeps the first one."""
+    socket = getattr(getattr(getattr(response, "fp", None), "raw", None), "_sock", None)
+    if socket is not None:
+        socket.settimeout(seconds)
