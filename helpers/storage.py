@@ -8,6 +8,7 @@ import os
 import tempfile
 import threading
 import time
+import urllib.parse
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ class DownloadError(OSError):
 
 
 def search_folders():
-    """Return the folders in which local data are looked for, in order: `$ATELIER_DATA` if it is set, then `data/cache/`."""
+    """Return the folders in which local data are looked for, in order: `$ATELIER_DATA` if set, then `data/cache/`."""
     shared = os.environ.get(VARIABLE, "").strip()
     return ([Path(shared).expanduser()] if shared else []) + [CACHE]
 
@@ -66,7 +67,7 @@ def whole_file(path):
 
 
 def download(url, path, digest, answer_within=4.0, stall=10.0):
-    """Fetch `url` over HTTPS to `path`, whole and with the SHA-256 `digest`, or raise `DownloadError` and leave no file.
+    """Fetch `url` over HTTPS to `path`, whole and with SHA-256 `digest`, or raise `DownloadError` and leave no file.
 
     Args:
         url: an `https://` address.
@@ -89,7 +90,11 @@ def download(url, path, digest, answer_within=4.0, stall=10.0):
     except DownloadError:
         raise
     except OSError as error:
-        raise DownloadError(f"{url}: {error}") from error
+        raise DownloadError(f"{_host(url)}: {error}") from error
+
+
+def _host(url):
+    return urllib.parse.urlsplit(url).hostname
 
 
 def _open(url, answer_within, stall):
@@ -112,8 +117,8 @@ def _open(url, answer_within, stall):
         return response
     if "error" in outcome:
         reason = getattr(outcome["error"], "reason", None) or outcome["error"]
-        raise DownloadError(f"{url}: {reason}")
-    raise DownloadError(f"{url}: no answer in {time.monotonic() - started:.0f} s")
+        raise DownloadError(f"{_host(url)}: {reason}")
+    raise DownloadError(f"{_host(url)}: no answer in {time.monotonic() - started:.0f} s")
 
 
 def _set_timeout(response, seconds):

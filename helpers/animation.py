@@ -1,0 +1,149 @@
+"""GIFs of an optimisation: frames are kept in memory, in order, and written once, as one loop."""
+
+import base64
+import html
+import io
+from pathlib import Path
+
+import imageio.v3 as imageio
+import numpy as np
+from PIL import Image
+
+from helpers.images import to_uint8
+from helpers.storage import whole_file
+
+COLOURS = 256  # what a GIF's palette holds
+SMALLEST = 64  # pixels of the longer side below which frames are not shrunk
+
+
+class GifRecorder:
+    """Collect frames and save them as a GIF that loops and holds its last frame.
+
+    All frames share one palette, so that what does not move does not flicker. A file above `max_bytes` is made again
+    at a lower resolution; no frame is dropped for it.
+
+    Example:
+        recorder = GifRecorder("run.gif", every=5)
+        for step in run:
+            recorder.add(step.image)
+        recorder.save()
+        recorder.show()
+    """
+
+    def __init__(self, path, every=1, size=None, fps=10, hold=2.0, max_bytes=1_500_000):
+        """Set the file and its limits.
+
+        Args:
+            path: where `save` writes.
+            every: keep the 1st, the (1 + every)th, the (1 + 2·every)th … frame that `add` is given.
+            size: longer side of the frames in pixels, or None to keep that of the first frame.
+            fps: frames per second, 1 to 50, the fastest that browsers play.
+            hold: seconds for which the last frame stays before the loop starts again.
+            max_bytes: the largest file that `save` writes.
+
+        Raises:
+            ValueError: if a number is out of its range.
+        """
+        if int(every) != every or every < 1:
+            raise ValueError(f"every={every!r}: keep every 1st, 2nd, … frame; give a whole number from 1.")
+        if not 1 <= fps <= 50:
+            raise ValueError(f"fps={fps!r}: give 1 to 50 frames per second.")
+        if hold < 0 or (size is not None and size < 1) or max_bytes < 1:
+            raise ValueError(
+                f"size={size!r}, hold={hold!r}, max_bytes={max_bytes!r}: none of them may be negative or 0."
+            )
+        self.path = Path(path)
+        self.every, self.size, self.fps, self.hold, self.max_bytes = int(every), size, fps, hold, max_bytes
+        self.frames = []
+        self._offered = 0
+
+    def add(self, frame):
+        """Offer the next frame: an image `(h, w, 3)` or `(h, w)`, 0–255, or a matplotlib figure, which is then closed.
+
+        Raises:
+            ValueError: if it is no image, or has another shape than the first frame.
+        """
+        keep = self._offered % self.every == 0
+        self._offered += 1
+        if hasattr(frame, "savefig"):
+            frame = _rasterise(frame, keep)
+        if not keep:
+            return
+        frame = to_uint8(frame)
+        if frame.ndim == 2:
+            frame = np.repeat(frame[:, :, None], 3, axis=2)
+        if frame.ndim != 3 or frame.shape[2] != 3:
+            raise ValueError(f"A frame of shape {frame.shape} is no image. Give (height, width, 3) or (height, width).")
+        if self.size is not None:
+            frame = _shrink(frame, self.size)
+        if self.frames and frame.shape != self.frames[0].shape:
+            shapes = f"{frame.shape[:2]}, the first one {self.frames[0].shape[:2]}"
+            raise ValueError(f"This frame has {shapes} (height, width). Give frames of one size.")
+        self.frames.append(np.array(frame))
+
+    def save(self):
+        """Write the GIF and return its path. It appears whole or not at all.
+
+        Raises:
+            ValueError: if there is no frame.
+        """
+        if not self.frames:
+            raise ValueError("There is no frame to save. Call add(image) first.")
+        longest = max(self.frames[0].shape[:2])
+        data = self._encode(self.frames)
+        while len(data) > self.max_bytes and longest > SMALLEST:
+            longest = max(SMALLEST, int(longest * min(0.9, (self.max_bytes / len(data)) ** 0.5)))
+            data = self._encode([_shrink(frame, longest) for frame in self.frames])
+        with whole_file(self.path) as partial:
+            partial.write_bytes(data)
+        return self.path
+
+    def show(self, caption="The optimisation, frame by frame"):
+        """Return the saved GIF as HTML that holds it, for the last line of a cell; it plays with no kernel and no file.
+
+        Args:
+            caption: what the picture shows, for those who cannot see it.
+        """
+        from IPython.display import HTML
+
+        if not self.path.is_file():
+            self.save()
+        data = base64.b64encode(self.path.read_bytes()).decode()
+        return HTML(f'<img src="data:image/gif;base64,{data}" alt="{html.escape(caption)}">')
+
+    def _encode(self, frames):
+        durations = [1000 / self.fps] * (len(frames) - 1) + [1000 / self.fps + 1000 * self.hold]
+        buffer = io.BytesIO()
+        imageio.imwrite(buffer, _share_palette(frames), extension=".gif", plugin="pillow", duration=durations, loop=0)
+        return buffer.getvalue()
+
+
+def _rasterise(figure, wanted):
+    """Draw a matplotlib figure to uint8 `(h, w, 3)` and close it; return None if it is not wanted."""
+    import matplotlib.pyplot as plt
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    image = None
+    if wanted:
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        image = np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
+    plt.close(figure)
+    return image
+
+
+def _shrink(frame, longest):
+    height, width = frame.shape[:2]
+    scale = longest / max(height, width)
+    if scale >= 1:
+        return frame
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS))
+
+
+def _share_palette(frames):
+    """Return the frames with the colours of one palette, chosen for the first, the last and those between."""
+    chosen = [frames[round(place)] for place in np.linspace(0, len(frames) - 1, min(8, len(frames)))]
+    palette = Image.fromarray(np.concatenate(chosen)).quantize(COLOURS, Image.Quantize.MEDIANCUT)
+    reduced = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    return [np.asarray(image.convert("RGB")) for image in reduced]

@@ -1,0 +1,239 @@
+"""The figures of the course. They draw what they are given and compute nothing but its layout."""
+
+import itertools
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.metrics import ConfusionMatrixDisplay
+
+DPI = 90
+COLOURS = plt.get_cmap("tab10").colors
+STYLE = {
+    "figure.dpi": DPI,
+    "savefig.dpi": DPI,
+    "figure.constrained_layout.use": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "legend.frameon": False,
+    "image.interpolation": "nearest",
+}
+
+
+def show_images(images, titles=None, columns=6, size=1.5, title=None, cmap="gray", value_range=None, colours=None):
+    """Draw images in rows.
+
+    Args:
+        images: sequence of arrays `(h, w)`, `(h, w, 1)` or `(h, w, 3)`; RGB ones 0–255.
+        titles: one text per image, or None.
+        columns: images in a row.
+        size: width and height of one image, inches.
+        title: text above all of them.
+        cmap: colour map for images of one channel.
+        value_range: (black, white) for images of one channel; None takes each image's own extremes.
+        colours: a colour for each title, or None.
+
+    Returns:
+        The matplotlib figure.
+    """
+    images = list(images)
+    columns = max(1, min(columns, len(images)))
+    rows = -(-len(images) // columns)
+    heading = 0.22 if titles is not None else 0.0
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            rows, columns, figsize=(columns * size, rows * (size + heading) + 0.3 * bool(title)), squeeze=False
+        )
+        for index, axis in enumerate(axes.flat):
+            axis.set_axis_off()
+            if index >= len(images):
+                continue
+            draw_image(axis, images[index], cmap, value_range)
+            if titles is not None:
+                axis.set_title(titles[index], color=colours[index] if colours else "black")
+        if title:
+            figure.suptitle(title)
+    return figure
+
+
+def draw_image(axis, image, cmap="gray", value_range=None):
+    """Draw one image on a matplotlib axis: `(h, w)`, `(h, w, 1)`, or RGB `(h, w, 3)`, 0–255."""
+    image = np.asarray(image)
+    if image.ndim == 3 and image.shape[2] == 3:
+        axis.imshow(np.clip(image, 0, 255).astype(np.uint8))
+    else:
+        low, high = value_range or (None, None)
+        axis.imshow(np.squeeze(image), cmap=cmap, vmin=low, vmax=high)
+
+
+def plot_history(history, x="generation", panels=None, title=None, percent=("accuracy",)):
+    """Draw curves of a run, one panel for each kind of value.
+
+    Args:
+        history: dict of equally long lists; one of them is named `x`. A list may hold None where nothing was measured.
+        x: the name of the list on the horizontal axis: where each value was measured.
+        panels: dict from the title of a panel to the names of its curves; None draws the losses in one panel and the
+            accuracies in another.
+        title: text above all panels.
+        percent: curves whose panel's title holds one of these words are drawn in per cent.
+
+    Returns:
+        The matplotlib figure.
+    """
+    names = [name for name in history if name != x]
+    if panels is None:
+        panels = {kind: [name for name in names if kind in name] for kind in ("loss", "accuracy")}
+        panels = {kind: chosen for kind, chosen in panels.items() if chosen} or {"value": names}
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.0), squeeze=False)
+        for axis, (kind, chosen) in zip(axes.flat, panels.items(), strict=True):
+            scale = 100 if any(word in kind for word in percent) else 1
+            for index, name in enumerate(chosen):
+                points = [
+                    (at, scale * value)
+                    for at, value in zip(history[x], history[name], strict=True)
+                    if value is not None
+                ]
+                axis.plot(*zip(*points, strict=True), color=COLOURS[index], label=name, marker="." * (len(points) < 12))
+            axis.set(xlabel=x, title=kind + (", %" if scale == 100 else ""))
+            axis.grid(alpha=0.25)
+            if len(chosen) > 1:
+                axis.legend()
+        if title:
+            figure.suptitle(title)
+    return figure
+
+
+def plot_confusion(matrix, class_names, title=None):
+    """Draw a confusion matrix, such as `sklearn.metrics.confusion_matrix` returns: rows are actual, columns predicted.
+
+    The colours show mistakes alone: the diagonal, which outweighs all else, is left white.
+    """
+    matrix = np.asarray(matrix)
+    mistakes = np.where(np.eye(len(matrix), dtype=bool), 0, matrix)
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(5.2, 4.6))
+        display = ConfusionMatrixDisplay(matrix, display_labels=class_names)
+        display.plot(ax=axis, cmap="Reds", colorbar=False, im_kw={"vmax": max(1, mistakes.max() * 1.5)})
+        display.im_.set_data(mistakes)
+        for row, texts in enumerate(display.text_):
+            for column, text in enumerate(texts):
+                text.set(color="black" if row == column or matrix[row, column] else "lightgray", fontsize=8)
+        axis.set(xlabel="predicted", ylabel="actual", title=title)
+    return figure
+
+
+def plot_predictions(images, labels, probabilities, class_names, columns=6, title=None):
+    """Draw images with *actual / predicted* and the probability above each, red where the prediction is wrong.
+
+    Args:
+        images: `(n, h, w)` or `(n, h, w, 3)`.
+        labels: int `(n,)`.
+        probabilities: `(n, classes)`.
+        class_names: sequence of str.
+        columns: images in a row.
+        title: text above all of them.
+    """
+    predicted = np.argmax(probabilities, axis=1)
+    titles = [
+        f"{class_names[label]} / {class_names[guess]}  {100 * probability[guess]:.0f} %"
+        for label, guess, probability in zip(labels, predicted, probabilities, strict=True)
+    ]
+    colours = ["black" if label == guess else "crimson" for label, guess in zip(labels, predicted, strict=True)]
+    return show_images(images, titles, columns, title=title or "actual / predicted", colours=colours)
+
+
+def plot_filters(kernels, columns=10, title=None, size=0.8):
+    """Draw a convolution's kernels `(h, w, channels, filters)`, the mean over `channels`: red is positive, blue negative."""
+    kernels = np.asarray(kernels).mean(axis=2)
+    largest = np.abs(kernels).max()
+    images = np.moveaxis(kernels, -1, 0)
+    return show_images(images, None, columns, size, title, "RdBu_r", (-largest, largest))
+
+
+def plot_feature_maps(feature_maps, titles=None, columns=10, size=0.9, title=None):
+    """Draw feature maps `(h, w, channels)`, one picture per channel, all on one scale of brightness."""
+    feature_maps = np.asarray(feature_maps)
+    images = np.moveaxis(feature_maps, -1, 0)
+    return show_images(images, titles, columns, size, title, "magma", (min(0, feature_maps.min()), feature_maps.max()))
+
+
+def plot_points(axis, points, labels, class_names, limits=None):
+    """Draw a 2-D embedding `(n, 2)` on an axis, a colour for each class and its name at the median of its points."""
+    for index, name in enumerate(class_names):
+        mine = points[np.asarray(labels) == index]
+        axis.scatter(mine[:, 0], mine[:, 1], s=4, color=COLOURS[index % 10], alpha=0.6, linewidths=0)
+        if len(mine):
+            axis.annotate(
+                name, np.median(mine, axis=0), ha="center", va="center", fontweight="bold",
+                bbox={"boxstyle": "circle,pad=0.15", "color": "white", "alpha": 0.8},
+            )  # fmt: skip
+    axis.set(xticks=[], yticks=[], xlim=limits, ylim=limits, aspect="equal")
+
+
+def contact_sheet(run, title=None, text="{:.1f}", size=1.5, **grids):
+    """Call `run` for every combination of one or two knobs and draw the results on a grid.
+
+    Args:
+        run: function that takes the knobs by name and returns an image, or a number.
+        title: text above the sheet.
+        text: how a number is written into its field.
+        size: width and height of one field, inches.
+        **grids: one or two knobs, each a list of values: the first is the rows, the second the columns.
+
+    Returns:
+        The matplotlib figure. The results are its attribute `results`, a dict from tuples of values.
+
+    Raises:
+        ValueError: if there are no knobs or more than two.
+    """
+    if len(grids) not in (1, 2):
+        raise ValueError(f"A sheet has one or two knobs; {len(grids)} were given: {', '.join(grids) or 'none'}.")
+    if len(grids) == 1:
+        grids = {"": [None], **grids}
+    (row_name, rows), (column_name, columns) = grids.items()
+    names = [name for name in grids if name]
+    results = {}
+    for values in itertools.product(*(grids[name] for name in names)):
+        results[values] = run(**dict(zip(names, values, strict=True)))
+    at = [[results[(row, column) if row_name else (column,)] for column in columns] for row in rows]
+    with plt.rc_context(STYLE):
+        draw = _draw_numbers if np.ndim(at[0][0]) == 0 else _draw_pictures
+        figure = draw(at, rows, columns, text, size)
+        figure.supxlabel(column_name)
+        figure.supylabel(row_name or None)
+        figure.suptitle(title)
+    figure.results = results
+    return figure
+
+
+def _draw_numbers(at, rows, columns, text, size):
+    figure, axis = plt.subplots(figsize=(1.6 + size * len(columns) * 0.8, 1.4 + 0.5 * size * len(rows)))
+    values = np.ma.masked_invalid(np.array(at, float))
+    axis.imshow(values, cmap="YlGn", aspect="auto", vmax=values.max() + 0.5 * max(np.ptp(values), 1e-9))
+    for row, column in np.ndindex(values.shape):
+        value = at[row][column]
+        axis.text(column, row, text.format(value) if np.isfinite(value) else "NaN", ha="center", va="center")
+    axis.set_xticks(range(len(columns)), columns)
+    axis.set_yticks(range(len(rows)), rows)
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    return figure
+
+
+def _draw_pictures(at, rows, columns, text, size):
+    figure, axes = plt.subplots(
+        len(rows), len(columns), figsize=(size * len(columns) + 0.4, size * len(rows) + 0.6), squeeze=False
+    )
+    for row, column in np.ndindex(axes.shape):
+        axis = axes[row, column]
+        draw_image(axis, at[row][column])
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+        if row == 0:
+            axis.set_title(columns[column])
+        if column == 0 and rows[row] is not None:
+            axis.set_ylabel(rows[row])
+    return figure
