@@ -1,5 +1,10 @@
-"""The figures of the course. They draw what they are given and compute nothing but its layout."""
+"""The figures of the course. They draw what they are given and compute nothing but its layout.
 
+Each function returns a closed matplotlib figure: the last line of a cell shows it, `display(figure)` shows it anywhere
+else, and none stays in memory.
+"""
+
+import functools
 import itertools
 
 import matplotlib.pyplot as plt
@@ -22,6 +27,20 @@ STYLE = {
 }
 
 
+def _styled(draw):
+    """Run a function that returns a figure in the course's style, and close the figure, so that it is shown once."""
+
+    @functools.wraps(draw)
+    def styled(*args, **kwargs):
+        with plt.rc_context(STYLE):
+            figure = draw(*args, **kwargs)
+        plt.close(figure)
+        return figure
+
+    return styled
+
+
+@_styled
 def show_images(images, titles=None, columns=6, size=1.5, title=None, cmap="gray", value_range=None, colours=None):
     """Draw images in rows.
 
@@ -42,19 +61,18 @@ def show_images(images, titles=None, columns=6, size=1.5, title=None, cmap="gray
     columns = max(1, min(columns, len(images)))
     rows = -(-len(images) // columns)
     heading = 0.22 if titles is not None else 0.0
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(
-            rows, columns, figsize=(columns * size, rows * (size + heading) + 0.3 * bool(title)), squeeze=False
-        )
-        for index, axis in enumerate(axes.flat):
-            axis.set_axis_off()
-            if index >= len(images):
-                continue
-            draw_image(axis, images[index], cmap, value_range)
-            if titles is not None:
-                axis.set_title(titles[index], color=colours[index] if colours else "black")
-        if title:
-            figure.suptitle(title)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(columns * size, rows * (size + heading) + 0.3 * bool(title)), squeeze=False
+    )
+    for index, axis in enumerate(axes.flat):
+        axis.set_axis_off()
+        if index >= len(images):
+            continue
+        draw_image(axis, images[index], cmap, value_range)
+        if titles is not None:
+            axis.set_title(titles[index], color=colours[index] if colours else "black")
+    if title:
+        figure.suptitle(title)
     return figure
 
 
@@ -68,6 +86,7 @@ def draw_image(axis, image, cmap="gray", value_range=None):
         axis.imshow(np.squeeze(image), cmap=cmap, vmin=low, vmax=high)
 
 
+@_styled
 def plot_history(history, x="generation", panels=None, title=None, percent=("accuracy",)):
     """Draw curves of a run, one panel for each kind of value.
 
@@ -86,26 +105,24 @@ def plot_history(history, x="generation", panels=None, title=None, percent=("acc
     if panels is None:
         panels = {kind: [name for name in names if kind in name] for kind in ("loss", "accuracy")}
         panels = {kind: chosen for kind, chosen in panels.items() if chosen} or {"value": names}
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.0), squeeze=False)
-        for axis, (kind, chosen) in zip(axes.flat, panels.items(), strict=True):
-            scale = 100 if any(word in kind for word in percent) else 1
-            for index, name in enumerate(chosen):
-                points = [
-                    (at, scale * value)
-                    for at, value in zip(history[x], history[name], strict=True)
-                    if value is not None
-                ]
-                axis.plot(*zip(*points, strict=True), color=COLOURS[index], label=name, marker="." * (len(points) < 12))
-            axis.set(xlabel=x, title=kind + (", %" if scale == 100 else ""))
-            axis.grid(alpha=0.25)
-            if len(chosen) > 1:
-                axis.legend()
-        if title:
-            figure.suptitle(title)
+    figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.0), squeeze=False)
+    for axis, (kind, chosen) in zip(axes.flat, panels.items(), strict=True):
+        scale = 100 if any(word in kind for word in percent) else 1
+        for index, name in enumerate(chosen):
+            points = [
+                (at, scale * value) for at, value in zip(history[x], history[name], strict=True) if value is not None
+            ]
+            axis.plot(*zip(*points, strict=True), color=COLOURS[index], label=name, marker="." * (len(points) < 12))
+        axis.set(xlabel=x, title=kind + (", %" if scale == 100 else ""))
+        axis.grid(alpha=0.25)
+        if len(chosen) > 1:
+            axis.legend()
+    if title:
+        figure.suptitle(title)
     return figure
 
 
+@_styled
 def plot_confusion(matrix, class_names, title=None):
     """Draw a confusion matrix, such as `sklearn.metrics.confusion_matrix` returns: rows are actual, columns predicted.
 
@@ -113,15 +130,14 @@ def plot_confusion(matrix, class_names, title=None):
     """
     matrix = np.asarray(matrix)
     mistakes = np.where(np.eye(len(matrix), dtype=bool), 0, matrix)
-    with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(5.2, 4.6))
-        display = ConfusionMatrixDisplay(matrix, display_labels=class_names)
-        display.plot(ax=axis, cmap="Reds", colorbar=False, im_kw={"vmax": max(1, mistakes.max() * 1.5)})
-        display.im_.set_data(mistakes)
-        for row, texts in enumerate(display.text_):
-            for column, text in enumerate(texts):
-                text.set(color="black" if row == column or matrix[row, column] else "lightgray", fontsize=8)
-        axis.set(xlabel="predicted", ylabel="actual", title=title)
+    figure, axis = plt.subplots(figsize=(5.2, 4.6))
+    display = ConfusionMatrixDisplay(matrix, display_labels=class_names)
+    display.plot(ax=axis, cmap="Reds", colorbar=False, im_kw={"vmax": max(1, mistakes.max() * 1.5)})
+    display.im_.set_data(mistakes)
+    for row, texts in enumerate(display.text_):
+        for column, text in enumerate(texts):
+            text.set(color="black" if row == column or matrix[row, column] else "lightgray", fontsize=8)
+    axis.set(xlabel="predicted", ylabel="actual", title=title)
     return figure
 
 
@@ -146,7 +162,7 @@ def plot_predictions(images, labels, probabilities, class_names, columns=6, titl
 
 
 def plot_filters(kernels, columns=10, title=None, size=0.8):
-    """Draw a convolution's kernels `(h, w, channels, filters)`, the mean over `channels`: red is positive, blue negative."""
+    """Draw kernels `(h, w, channels, filters)`, averaged over `channels`: red above 0, blue below."""
     kernels = np.asarray(kernels).mean(axis=2)
     largest = np.abs(kernels).max()
     images = np.moveaxis(kernels, -1, 0)
@@ -173,6 +189,7 @@ def plot_points(axis, points, labels, class_names, limits=None):
     axis.set(xticks=[], yticks=[], xlim=limits, ylim=limits, aspect="equal")
 
 
+@_styled
 def contact_sheet(run, title=None, text="{:.1f}", size=1.5, **grids):
     """Call `run` for every combination of one or two knobs and draw the results on a grid.
 
@@ -199,12 +216,11 @@ def contact_sheet(run, title=None, text="{:.1f}", size=1.5, **grids):
     for values in itertools.product(*(grids[name] for name in names)):
         results[values] = run(**dict(zip(names, values, strict=True)))
     at = [[results[(row, column) if row_name else (column,)] for column in columns] for row in rows]
-    with plt.rc_context(STYLE):
-        draw = _draw_numbers if np.ndim(at[0][0]) == 0 else _draw_pictures
-        figure = draw(at, rows, columns, text, size)
-        figure.supxlabel(column_name)
-        figure.supylabel(row_name or None)
-        figure.suptitle(title)
+    draw = _draw_numbers if np.ndim(at[0][0]) == 0 else _draw_pictures
+    figure = draw(at, rows, columns, text, size)
+    figure.supxlabel(column_name)
+    figure.supylabel(row_name or None)
+    figure.suptitle(title)
     figure.results = results
     return figure
 
