@@ -113,6 +113,8 @@ class GifRecorder:
 
     def _encode(self, frames):
         durations = [1000 / self.fps] * (len(frames) - 1) + [1000 / self.fps + 1000 * self.hold]
+        if len(frames) == 1:
+            (durations,) = durations  # Pillow takes a list only for several frames
         buffer = io.BytesIO()
         imageio.imwrite(buffer, _share_palette(frames), extension=".gif", plugin="pillow", duration=durations, loop=0)
         return buffer.getvalue()

@@ -176,17 +176,47 @@ def plot_feature_maps(feature_maps, titles=None, columns=10, size=0.9, title=Non
     return show_images(images, titles, columns, size, title, "magma", (min(0, feature_maps.min()), feature_maps.max()))
 
 
-def plot_points(axis, points, labels, class_names, limits=None):
-    """Draw a 2-D embedding `(n, 2)` on an axis, a colour for each class and its name at the median of its points."""
+@_styled
+def plot_film_frame(kernels, probabilities, labels, class_names, title=None):
+    """Draw one frame of a training film: the first layer's kernels on the left, the class circle on the right.
+
+    On the circle each class has a corner, and each image lies at the mean of the corners weighted by its
+    probabilities: in the centre where the network is undecided, in a corner where it is sure. Its colour is its label.
+
+    Args:
+        kernels: `(h, w, channels, filters)`; red is positive, blue negative.
+        probabilities: `(n, classes)`, each row summing to 1.
+        labels: int `(n,)`.
+        class_names: sequence of str.
+        title: text above the frame.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.4))
+    kernels = np.asarray(kernels).mean(axis=2)
+    largest = np.abs(kernels).max()
+    draw_image(left, _mosaic(np.moveaxis(kernels, -1, 0)), "RdBu_r", (-largest, largest))
+    left.set(xticks=[], yticks=[], title="first-layer filters")
+    left.spines[:].set_visible(False)
+    angles = np.pi / 2 - 2 * np.pi * np.arange(len(class_names)) / len(class_names)
+    corners = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    places = np.asarray(probabilities) @ corners
+    right.scatter(*places.T, s=7, c=[COLOURS[label % 10] for label in labels], alpha=0.7, linewidths=0)
     for index, name in enumerate(class_names):
-        mine = points[np.asarray(labels) == index]
-        axis.scatter(mine[:, 0], mine[:, 1], s=4, color=COLOURS[index % 10], alpha=0.6, linewidths=0)
-        if len(mine):
-            axis.annotate(
-                name, np.median(mine, axis=0), ha="center", va="center", fontweight="bold",
-                bbox={"boxstyle": "circle,pad=0.15", "color": "white", "alpha": 0.8},
-            )  # fmt: skip
-    axis.set(xticks=[], yticks=[], xlim=limits, ylim=limits, aspect="equal")
+        right.text(
+            *(1.1 * corners[index]), name, color=COLOURS[index % 10], ha="center", va="center", fontweight="bold"
+        )
+    right.set(xlim=(-1.2, 1.2), ylim=(-1.2, 1.2), aspect="equal", title="where the network puts each digit")
+    right.set_axis_off()
+    figure.suptitle(title)
+    return figure
+
+
+def _mosaic(images):
+    """Put images `(n, h, w)` side by side in a square, with a rim of NaN, which is drawn as nothing, between them."""
+    columns = int(np.ceil(np.sqrt(len(images))))
+    rows = -(-len(images) // columns)
+    padded = np.pad(images, ((0, rows * columns - len(images)), (0, 1), (0, 1)), constant_values=np.nan)
+    height, width = padded.shape[1:]
+    return padded.reshape(rows, columns, height, width).swapaxes(1, 2).reshape(rows * height, columns * width)[:-1, :-1]
 
 
 @_styled

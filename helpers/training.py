@@ -5,6 +5,11 @@ import numpy as np
 import tensorflow as tf
 
 
+def as_input(images):
+    """Return grey images `(n, h, w)`, uint8, 0–255, as networks take them: `(n, h, w, 1)`, float32, 0–1."""
+    return images[..., None].astype(np.float32) / 255
+
+
 def batches(images, labels, batch_size, generations, seed=0):
     """Yield `generations` random batches; no image comes twice before every image has come once.
 

@@ -1,0 +1,50 @@
+"""Recorded runs: what a long recipe reached, on which machine, when, and with which versions. Kept in `data/runs/`."""
+
+import datetime
+import json
+import platform
+
+from helpers.notebook import usable_cores
+from helpers.storage import DATA, whole_file
+
+RUNS = DATA / "runs"
+
+
+def save_run(name, record):
+    """Write `record`, a dict of what JSON can hold, to `data/runs/<name>.json`; add date, machine and versions."""
+    import keras
+    import tensorflow
+
+    record = record | {
+        "date": datetime.date.today().isoformat(),
+        "machine": f"{usable_cores()} cores, {processor()}",
+        "versions": {
+            "python": platform.python_version(),
+            "tensorflow": tensorflow.__version__,
+            "keras": keras.__version__,
+        },
+    }
+    with whole_file(RUNS / f"{name}.json") as partial:
+        partial.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def load_run(name):
+    """Return the run recorded as `name`, a dict.
+
+    Raises:
+        FileNotFoundError: if there is none; the message lists those that there are.
+    """
+    path = RUNS / f"{name}.json"
+    if not path.is_file():
+        known = ", ".join(sorted(found.stem for found in RUNS.glob("*.json"))) or "none"
+        raise FileNotFoundError(f"No run is recorded as {name!r}. Recorded are: {known}.")
+    return json.loads(path.read_text())
+
+
+def processor():
+    """Return the processor's name as the operating system tells it."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

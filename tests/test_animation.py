@@ -1,0 +1,121 @@
+import os
+
+import imageio.v3 as imageio
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers.animation import GifRecorder
+
+
+def ramp(level, size=(40, 60)):
+    """A picture whose brightness says which frame it is, over a gradient that must not flicker."""
+    frame = np.tile(np.linspace(0, 255, size[1]), (size[0], 1))[:, :, None] * np.ones(3)
+    frame[: size[0] // 2] = level
+    return frame
+
+
+def levels(path):
+    return [int(frame[5, 5, 0]) for frame in imageio.imread(path, index=None, plugin="pillow", mode="RGB")]
+
+
+def test_frames_come_out_in_order_and_number(tmp_path):
+    recorder = GifRecorder(tmp_path / "run.gif", fps=10, hold=1.5)
+    given = list(range(0, 240, 20))
+    for level in given:
+        recorder.add(ramp(level))
+    assert recorder.save() == tmp_path / "run.gif"
+    assert np.allclose(levels(recorder.path), given, atol=4)
+
+
+def test_every_keeps_the_first_and_each_nth(tmp_path):
+    recorder = GifRecorder(tmp_path / "run.gif", every=3)
+    for level in range(0, 250, 25):
+        recorder.add(ramp(level))
+    assert [int(frame[5, 5, 0]) for frame in recorder.frames] == [0, 75, 150, 225]
+
+
+def test_it_loops_and_holds_the_last_frame(tmp_path):
+    recorder = GifRecorder(tmp_path / "run.gif", fps=20, hold=2)
+    for level in (0, 100, 200):
+        recorder.add(ramp(level))
+    recorder.save()
+    with Image.open(recorder.path) as gif:
+        assert gif.info["loop"] == 0
+        durations = []
+        for index in range(gif.n_frames):
+            gif.seek(index)
+            durations.append(gif.info["duration"])
+    assert durations == [50, 50, 2050]
+
+
+def test_what_does_not_move_does_not_flicker(tmp_path):
+    recorder = GifRecorder(tmp_path / "run.gif")
+    for level in range(0, 250, 25):
+        recorder.add(ramp(level))
+    recorder.save()
+    still = imageio.imread(recorder.path, index=None, plugin="pillow", mode="RGB")[:, 25:]
+    assert (still == still[0]).all()
+
+
+def test_a_file_that_is_too_large_gets_smaller_pictures_not_fewer(tmp_path):
+    random = np.random.default_rng(0)
+    recorder = GifRecorder(tmp_path / "run.gif", max_bytes=120_000)
+    for _ in range(6):
+        recorder.add(random.integers(0, 256, (200, 300, 3)))
+    recorder.save()
+    assert os.path.getsize(recorder.path) <= 120_000
+    frames = imageio.imread(recorder.path, index=None, plugin="pillow", mode="RGB")
+    assert (
+        len(frames) == 6 and frames.shape[1] < 200 and frames.shape[2] / frames.shape[1] == pytest.approx(1.5, rel=0.05)
+    )
+
+
+def test_size_limits_the_longer_side(tmp_path):
+    recorder = GifRecorder(tmp_path / "run.gif", size=30)
+    recorder.add(ramp(0))
+    assert recorder.frames[0].shape == (20, 30, 3)
+
+
+def test_figures_are_drawn_and_closed(tmp_path):
+    recorder = GifRecorder(tmp_path / "run.gif", every=2)
+    for number in range(3):
+        figure, axis = plt.subplots(figsize=(2, 1), dpi=50)
+        axis.plot([0, number])
+        recorder.add(figure)
+    assert [frame.shape for frame in recorder.frames] == [(50, 100, 3)] * 2
+    assert plt.get_fignums() == []
+
+
+def test_a_frame_is_a_copy(tmp_path):
+    recorder, frame = GifRecorder(tmp_path / "run.gif"), np.zeros((8, 8, 3), np.uint8)
+    recorder.add(frame)
+    frame[:] = 255
+    assert recorder.frames[0].max() == 0
+
+
+def test_shown_it_needs_no_file_and_no_kernel(tmp_path):
+    recorder = GifRecorder(tmp_path / "run.gif")
+    recorder.add(ramp(0))
+    shown = recorder.show('a "quoted" <b>caption</b>').data
+    assert shown.startswith('<img src="data:image/gif;base64,R0lGOD') and "<b>" not in shown
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"every": 0}, {"every": 1.5}, {"fps": 0}, {"fps": 51}, {"hold": -1}, {"size": 0}, {"max_bytes": 0}]
+)
+def test_a_number_out_of_range_is_refused(tmp_path, arguments):
+    with pytest.raises(ValueError, match=next(iter(arguments))):
+        GifRecorder(tmp_path / "run.gif", **arguments)
+
+
+def test_what_is_no_frame_is_refused(tmp_path):
+    recorder = GifRecorder(tmp_path / "run.gif")
+    with pytest.raises(ValueError, match="no frame"):
+        recorder.save()
+    with pytest.raises(ValueError, match="no image"):
+        recorder.add(np.zeros((3, 4, 4)))
+    recorder.add(np.zeros((4, 4)))
+    with pytest.raises(ValueError, match="one size"):
+        recorder.add(np.zeros((5, 4)))

@@ -1,0 +1,94 @@
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from helpers import figures
+
+
+@pytest.fixture(autouse=True)
+def none_left_open():
+    yield
+    assert plt.get_fignums() == []
+
+
+def rendered(figure):
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())
+
+
+def test_show_images_draws_each_and_says_its_title():
+    figure = figures.show_images(np.random.rand(5, 8, 8), titles=list("abcde"), columns=3)
+    drawn = [axis for axis in figure.axes if axis.images]
+    assert [axis.get_title() for axis in drawn] == list("abcde") and len(figure.axes) == 6
+    assert rendered(figure).std() > 0
+
+
+def test_colour_images_are_clipped_not_wrapped():
+    figure = figures.show_images([np.full((2, 2, 3), 300.0)])
+    assert figure.axes[0].images[0].get_array().max() == 255
+
+
+def test_points_are_drawn_where_they_were_measured():
+    history = {"generation": [5, 10, 15], "loss": [3, None, 1], "train accuracy": [0.1, 0.5, 0.9]}
+    loss, accuracy = figures.plot_history(history).axes
+    assert loss.lines[0].get_xydata().tolist() == [[5, 3], [15, 1]]
+    assert accuracy.lines[0].get_ydata() == pytest.approx([10, 50, 90])
+
+
+def test_confusion_writes_every_number_and_colours_mistakes_alone():
+    axis = figures.plot_confusion([[50, 3], [0, 60]], ["a", "b"]).axes[0]
+    assert {text.get_text() for text in axis.texts} == {"50", "3", "0", "60"}
+    assert axis.images[0].get_array().tolist() == [[0, 3], [0, 0]]
+
+
+def test_predictions_are_red_where_wrong():
+    probabilities = np.array([[0.9, 0.1], [0.8, 0.2]])
+    figure = figures.plot_predictions(np.zeros((2, 4, 4)), [0, 1], probabilities, ["cat", "dog"])
+    titles = [(axis.get_title(), axis.title.get_color()) for axis in figure.axes]
+    assert titles == [("cat / cat  90 %", "black"), ("dog / cat  80 %", "crimson")]
+
+
+def test_filters_share_a_scale_that_is_white_at_zero():
+    kernels = np.random.default_rng(0).normal(size=(3, 3, 2, 5))
+    figure = figures.plot_filters(kernels, columns=5)
+    assert {image.get_clim() for axis in figure.axes for image in axis.images} == {
+        (-np.abs(kernels.mean(2)).max(), np.abs(kernels.mean(2)).max())
+    }
+
+
+def test_feature_maps_one_picture_per_channel():
+    assert len(figures.plot_feature_maps(np.random.rand(4, 4, 7), columns=7).axes) == 7
+
+
+def test_film_frame_puts_sure_digits_in_corners_and_undecided_ones_in_the_centre():
+    probabilities = np.stack([np.eye(10)[0], np.full(10, 0.1)])
+    figure = figures.plot_film_frame(np.random.rand(4, 4, 1, 25), probabilities, [0, 1], tuple("0123456789"), "now")
+    places = figure.axes[1].collections[0].get_offsets()
+    assert np.allclose(places, [[0, 1], [0, 0]], atol=1e-9)
+    assert figure.axes[0].images[0].get_array().shape == (5 * 5 - 1, 5 * 5 - 1)
+
+
+def test_contact_sheet_calls_every_combination_once():
+    calls = []
+    figure = figures.contact_sheet(
+        lambda rate, width: calls.append((rate, width)) or rate * width, rate=[1, 2], width=[3, 4, 5]
+    )
+    assert calls == [(r, w) for r in (1, 2) for w in (3, 4, 5)]
+    assert figure.results[(2, 5)] == 10
+    assert [text.get_text() for text in figure.axes[0].texts] == ["3.0", "4.0", "5.0", "6.0", "8.0", "10.0"]
+
+
+def test_contact_sheet_of_pictures_and_of_one_knob():
+    figure = figures.contact_sheet(lambda level: np.full((4, 4, 3), level), level=[0, 100, 200])
+    assert [axis.images[0].get_array().max() for axis in figure.axes] == [0, 100, 200]
+
+
+def test_contact_sheet_shows_a_run_that_diverged():
+    figure = figures.contact_sheet(lambda rate: 1.0 if rate < 5 else float("nan"), rate=[1, 10])
+    assert [text.get_text() for text in figure.axes[0].texts] == ["1.0", "NaN"]
+
+
+@pytest.mark.parametrize("grids", [{}, {"a": [1], "b": [1], "c": [1]}])
+def test_contact_sheet_has_one_or_two_knobs(grids):
+    with pytest.raises(ValueError, match="one or two knobs"):
+        figures.contact_sheet(lambda **knobs: 0, **grids)
