@@ -113,6 +113,7 @@ def plot_history(history, x="generation", panels=None, title=None, percent=("acc
                 (at, scale * value) for at, value in zip(history[x], history[name], strict=True) if value is not None
             ]
             axis.plot(*zip(*points, strict=True), color=COLOURS[index], label=name, marker="." * (len(points) < 12))
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.set(xlabel=x, title=kind + (", %" if scale == 100 else ""))
         axis.grid(alpha=0.25)
         if len(chosen) > 1:
@@ -177,7 +178,7 @@ def plot_feature_maps(feature_maps, titles=None, columns=10, size=0.9, title=Non
 
 
 @_styled
-def plot_film_frame(kernels, probabilities, labels, class_names, title=None):
+def plot_film_frame(kernels, probabilities, labels, class_names, title=None, largest=None):
     """Draw one frame of a training film: the first layer's kernels on the left, the class circle on the right.
 
     On the circle each class has a corner, and each image lies at the mean of the corners weighted by its
@@ -189,10 +190,11 @@ def plot_film_frame(kernels, probabilities, labels, class_names, title=None):
         labels: int `(n,)`.
         class_names: sequence of str.
         title: text above the frame.
+        largest: the weight that is fully coloured, the same for all frames of a film; None takes this frame's own.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.4))
     kernels = np.asarray(kernels).mean(axis=2)
-    largest = np.abs(kernels).max()
+    largest = np.abs(kernels).max() if largest is None else largest
     draw_image(left, _mosaic(np.moveaxis(kernels, -1, 0)), "RdBu_r", (-largest, largest))
     left.set(xticks=[], yticks=[], title="first-layer filters")
     left.spines[:].set_visible(False)

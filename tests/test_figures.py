@@ -1,6 +1,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from helpers import figures
 
@@ -12,8 +13,9 @@ def none_left_open():
 
 
 def rendered(figure):
-    figure.canvas.draw()
-    return np.asarray(figure.canvas.buffer_rgba())
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())
 
 
 def test_show_images_draws_each_and_says_its_title():
