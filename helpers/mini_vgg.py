@@ -90,15 +90,15 @@ class NormalizedConvolution(layers.Layer):
 
     Args:
         filters: number of output channels.
-        share: mean and variance are taken over one image in `share`.
+        sample: while training, mean and variance are taken over so many images of the batch; None is all of them.
         momentum: how much of the running mean and variance a step keeps.
         epsilon: added to the variance.
     """
 
-    def __init__(self, filters, share=1, momentum=0.98, epsilon=1e-3, **keywords):
+    def __init__(self, filters, sample=None, momentum=0.98, epsilon=1e-3, **keywords):
         """Keep the settings; the weights are made when the input is known."""
         super().__init__(**keywords)
-        self.filters, self.share, self.momentum, self.epsilon = filters, share, momentum, epsilon
+        self.filters, self.sample, self.momentum, self.epsilon = filters, sample, momentum, epsilon
 
     def build(self, input_shape):
         """Create kernel, scale and shift, and the running mean and variance; all stay float32 in mixed precision."""
@@ -128,7 +128,7 @@ class NormalizedConvolution(layers.Layer):
         """Return the activations, `(batch, height, width, filters)`, none below zero."""
         mean, variance = ops.convert_to_tensor(self.mean), ops.convert_to_tensor(self.variance)
         if training:
-            part = ops.stop_gradient(inputs[: (ops.shape(inputs)[0] + self.share - 1) // self.share])
+            part = ops.stop_gradient(inputs[: self.sample])
             part = ops.cast(self.convolve(part, self.kernel), "float32")
             mean, variance = ops.moments(part, axes=(0, 1, 2))
             self.mean.assign(self.momentum * self.mean + (1 - self.momentum) * mean)
@@ -141,18 +141,20 @@ class NormalizedConvolution(layers.Layer):
         return (*input_shape[:-1], self.filters)
 
 
-def training_network(classes, channels=CHANNELS, convolutions=CONVOLUTIONS, pooling=POOLING, shares=(8, 8, 8, 4, 4)):
+def training_network(
+    classes, channels=CHANNELS, convolutions=CONVOLUTIONS, pooling=POOLING, samples=(16, 16, 16, 32, 32)
+):
     """Return the network as it is trained, from preprocessed images to `classes` logits.
 
     Args:
         classes: number of classes.
         channels, convolutions, pooling: as for `plain_network`.
-        shares: for each block, over one image in how many the statistics are taken; deep blocks have few positions, so
-            they need more images.
+        samples: for each block, over how many images of a batch its statistics are taken; deep blocks have few
+            positions, so they need more images.
     """
 
     def convolution(filters, block, name):
-        return NormalizedConvolution(filters, share=shares[block - 1], name=name)
+        return NormalizedConvolution(filters, sample=samples[block - 1], name=name)
 
     backbone = keras.Model(*_stack(convolution, channels, convolutions, pooling), name="mini_vgg")
     return with_classifier(backbone, classes)

@@ -12,6 +12,7 @@ import json
 import queue
 import threading
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -118,7 +119,7 @@ def load_data(path=None, side=64, held_out=0.08, seed=0):
     try:
         with np.load(path, allow_pickle=False) as file:
             data = {name: file[name] for name in wanted}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise PretrainError(f"{path}: expected a .npz with {', '.join(wanted)}; reading it gave: {error}") from error
     data["class_names"] = [str(name) for name in data["class_names"]]
     return data
