@@ -9,6 +9,7 @@ Everything here is Keras and NumPy, so it runs on each of Keras' backends.
 """
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -60,17 +61,22 @@ def _stack(make_convolution, channels, convolutions, pooling):
     return inputs, features
 
 
-def plain_network(channels=CHANNELS, convolutions=CONVOLUTIONS, pooling=POOLING, name="mini_vgg"):
-    """Return the network as it is used: convolutions with ReLU and pooling, any input size from 32 px, random weights.
+def plain_network(channels=CHANNELS, convolutions=CONVOLUTIONS, pooling=POOLING, initializer="he_normal"):
+    """Return the network as it is used: convolutions with ReLU and pooling, any input size from 32 px.
+
+    Args:
+        channels, convolutions: filters and number of convolutions, for each block.
+        pooling: "average" or "max", between the blocks.
+        initializer: of the kernels, as Keras names it.
 
     Returns:
         A `keras.Model` from `(batch, height, width, 3)`, preprocessed, to the activations of the last convolution.
     """
 
     def convolution(filters, block, name):
-        return layers.Conv2D(filters, 3, padding="same", activation="relu", kernel_initializer="he_normal", name=name)
+        return layers.Conv2D(filters, 3, padding="same", activation="relu", kernel_initializer=initializer, name=name)
 
-    return keras.Model(*_stack(convolution, channels, convolutions, pooling), name=name)
+    return keras.Model(*_stack(convolution, channels, convolutions, pooling), name="mini_vgg")
 
 
 def with_classifier(backbone, classes):
@@ -205,17 +211,15 @@ def fold(network, pooling=POOLING):
     return plain
 
 
-class plain_precision:  # noqa: N801 - reads as `with plain_precision():`
-    """Build what is inside in float32, whatever the precision that training runs in."""
-
-    def __enter__(self):
-        """Set Keras' precision to float32."""
-        self.before = keras.config.dtype_policy()
-        keras.config.set_dtype_policy("float32")
-
-    def __exit__(self, *_):
-        """Set it back."""
-        keras.config.set_dtype_policy(self.before)
+@contextmanager
+def plain_precision():
+    """Build what is inside in float32, whatever precision is set."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def balance(classifier, images):
@@ -298,7 +302,7 @@ def load(path):
         OSError, KeyError, ValueError: if a file is missing, or does not hold what `save` writes.
     """
     facts = json.loads(facts_path(path).read_text(encoding="utf-8"))
-    plain = plain_network(facts["channels"], facts["convolutions"], facts["pooling"])
+    plain = plain_network(facts["channels"], facts["convolutions"], facts["pooling"], initializer="zeros")
     classifier = with_classifier(plain, len(facts["class_names"]))
     with h5py.File(path, "r") as file:
         for layer in classifier.layers:

@@ -1,5 +1,7 @@
 """Loading networks, what they want as input, and every way in which it can fail. No test touches the network."""
 
+import hashlib
+import io
 import shutil
 import time
 
@@ -352,3 +354,16 @@ def test_damaged_mini_vgg(empty_machine):
     path.write_bytes((backbones.BUNDLED / mini_vgg.WEIGHTS).read_bytes()[:1000])
     with pytest.raises(BackboneError, match="cut short"):
         load_classifier(weights=path)
+    shutil.copy(backbones.BUNDLED / mini_vgg.WEIGHTS, path)
+    with pytest.raises(BackboneError, match="mini_vgg.json"):  # the facts are not beside it
+        load_classifier(weights=path)
+
+
+def test_a_download_is_checked_against_its_md5(monkeypatch, tmp_path):
+    monkeypatch.undo()
+    monkeypatch.setattr(storage, "_open", lambda *_: io.BytesIO(b"weights"))
+    storage.download("https://example.org/file", tmp_path / "file", hashlib.md5(b"weights").hexdigest())
+    assert (tmp_path / "file").read_bytes() == b"weights"
+    with pytest.raises(storage.DownloadError, match="checksum"):
+        storage.download("https://example.org/file", tmp_path / "other", hashlib.md5(b"others").hexdigest())
+    assert not (tmp_path / "other").exists()
