@@ -181,8 +181,11 @@ def test_the_command_learns_writes_and_goes_on(class_folders, tmp_path, capsys):
     capsys.readouterr()
     assert pretrain.run(options(tmp_path, **changes)) == 0  # nothing is left to do but to write it once more
     assert "going on after epoch 8 of 8" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match="--restart"):
-        pretrain.run(options(tmp_path, **changes, channels=(4, 4, 4, 4, 4)))
+    assert pretrain.run(options(tmp_path, **changes, channels=(4, 4, 4, 4, 4))) == 1
+    assert "this one is" in (said := capsys.readouterr().out) and "--restart" in said
+    (tmp_path / "checkpoint.npz").write_bytes(b"PK")
+    assert pretrain.run(options(tmp_path, **changes)) == 1
+    assert "cannot be read as a checkpoint" in (said := capsys.readouterr().out) and "--restart" in said
 
 
 def test_averaging_leaves_the_training_as_it_was(data, tmp_path):
@@ -295,6 +298,15 @@ def test_batches_are_made_ahead_and_their_errors_arrive():
     endless = pretrain.ahead(itertools.count())
     assert next(endless) == 0
     endless.close()  # its thread stops too
+
+
+@pytest.mark.parametrize("option", ["--epochs", "--batch", "--stop-after", "--evaluate-every"])
+def test_numbers_of_something_are_one_or_more(option, capsys):
+    parser = argparse.ArgumentParser()
+    pretrain.add_arguments(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args([option, "0"])
+    assert "expected 1 or more" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["24:1", "40:0.5", "40:0.9,48:0.5,56:1"])

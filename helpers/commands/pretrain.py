@@ -29,8 +29,8 @@ def add_arguments(parser):
     add("--output", type=Path, default=storage.DATA / "weights", help="folder for the weights (default: data/weights)")
     add("--checkpoint", type=Path, default=storage.CACHE / "pretrain.npz", help="default: data/cache/pretrain.npz")
     add("--restart", action="store_true", help="begin anew although there is a checkpoint")
-    add("--epochs", type=int, default=30, help="passes over the training images (default: %(default)s)")
-    add("--stop-after", type=int, metavar="EPOCH", help="stop after this epoch; the schedule stays that of --epochs")
+    add("--epochs", type=_positive, default=30, help="passes over the training images (default: %(default)s)")
+    add("--stop-after", type=_positive, metavar="EPOCH", help="stop after it; the schedule stays that of --epochs")
     add("--sizes", type=_sizes, default="40:0.6,48:0.85,56:1", metavar="PX:END,...",
         help="side of the crops, and the part of training at which each ends (default: %(default)s)")  # fmt: skip
     add("--side", type=int, default=64, help="pixels a side, for pictures of a folder (default: %(default)s)")
@@ -38,7 +38,7 @@ def add_arguments(parser):
     add("--channels", type=_integers, default="16,48,96,192,256", help="filters of the blocks (default: %(default)s)")
     add("--convolutions", type=_integers, default="2,2,2,2,2", help="convolutions in each block (default: %(default)s)")
     add("--pooling", choices=["average", "max"], default="average", help="between the blocks (default: %(default)s)")
-    add("--batch", type=int, default=128, help="images a step (default: %(default)s)")
+    add("--batch", type=_positive, default=128, help="images a step (default: %(default)s)")
     add("--rate", type=float, default=0.1, help="highest learning rate (default: %(default)s)")
     add("--decay", type=float, default=5e-3, help="weight decay, times the learning rate a step (default: %(default)s)")
     add("--smoothing", type=float, default=0.1, help="label smoothing, 0 to 1 (default: %(default)s)")
@@ -46,8 +46,14 @@ def add_arguments(parser):
     add("--average", type=float, default=0.998, help="momentum of the averaged weights (default: %(default)s)")
     add("--precision", default="float32", choices=["float32", "mixed_bfloat16", "mixed_float16"],
         help="mixed_bfloat16 is faster where the hardware has it (default: %(default)s)")  # fmt: skip
-    add("--evaluate-every", type=int, default=2, metavar="EPOCHS", help="default: %(default)s; the last always is")
+    add("--evaluate-every", type=_positive, default=2, metavar="EPOCHS", help="default: %(default)s; always the last")
     add("--seed", type=int, default=0, help="of weights, order and augmentation (default: %(default)s)")
+
+
+def _positive(text):
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected 1 or more")
+    return number
 
 
 def _integers(text):
@@ -64,15 +70,15 @@ def _sizes(text):
 
 
 def run(arguments):
-    """Train, or go on training, and export. Returns 0, or 1 if the images cannot be found or read."""
+    """Train, or go on training, and export. Returns 0, or 1 if images or checkpoint cannot be used."""
     try:
         data = load_data(arguments.data, arguments.side, arguments.held_out, arguments.seed)
+        training = Training(data, arguments)
+        if training.resume():
+            print(f"going on after epoch {training.epoch} of {arguments.epochs} ({arguments.checkpoint})")
     except PretrainError as error:
         print(error)
         return 1
-    training = Training(data, arguments)
-    if training.resume():
-        print(f"going on after epoch {training.epoch} of {arguments.epochs} ({arguments.checkpoint})")
     last = min(arguments.epochs, arguments.stop_after or arguments.epochs)
     while training.epoch < last:
         line = training.train_epoch()
@@ -85,7 +91,7 @@ def run(arguments):
 
 
 class PretrainError(ValueError):
-    """The images cannot be used; the message says what was given, what was expected, and what to do."""
+    """Images or a checkpoint that cannot be used; the message says what was given, what was expected, what to do."""
 
 
 # Images ------------------------------------------------------------------------------------------------------------
@@ -321,16 +327,18 @@ class Training:
         """Go back to the checkpoint, if there is one and it fits; return whether there was."""
         if self.arguments.restart or not self.arguments.checkpoint.is_file():
             return False
-        with np.load(self.arguments.checkpoint, allow_pickle=False) as file:
-            state = json.loads(str(file["state"]))
-            if state["shape"] != self._shape():
-                raise SystemExit(
-                    f"{self.arguments.checkpoint} is of a network {state['shape']}, this one is {self._shape()}: "
-                    "name another --checkpoint, or begin anew with --restart."
-                )
-            for owner, variables in (("network", self.network.variables), ("optimizer", self.optimizer.variables)):
-                for index, variable in enumerate(variables):
-                    variable.assign(file[f"{owner}/{index}"])
+        path, remedy = self.arguments.checkpoint, "name another --checkpoint, or begin anew with --restart."
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            state = json.loads(str(arrays["state"]))
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise PretrainError(f"{path} cannot be read as a checkpoint ({error}): {remedy}") from error
+        if state["shape"] != self._shape():
+            raise PretrainError(f"{path} is of a network {state['shape']}, this one is {self._shape()}: {remedy}")
+        for owner, variables in (("network", self.network.variables), ("optimizer", self.optimizer.variables)):
+            for index, variable in enumerate(variables):
+                variable.assign(arrays[f"{owner}/{index}"])
         self.epoch, self.history = state["epoch"], state["history"]
         return True
 
