@@ -67,12 +67,12 @@ def whole_file(path):
 
 
 def download(url, path, digest, answer_within=4.0, stall=10.0):
-    """Fetch `url` over HTTPS to `path`, whole and with SHA-256 `digest`, or raise `DownloadError` and leave no file.
+    """Fetch `url` over HTTPS to `path`, whole and with the right `digest`, or raise `DownloadError` and leave no file.
 
     Args:
         url: an `https://` address.
         path: where the file goes.
-        digest: its SHA-256, 64 hexadecimal digits.
+        digest: its SHA-256, 64 hexadecimal digits, or its MD5, 32 of them, where that is all that is published.
         answer_within: seconds for the name to resolve, the connection to open and the first bytes to come. A network
             that swallows packets costs this much and no more.
         stall: seconds without a byte, once the file is coming, after which the download is given up.
@@ -85,8 +85,10 @@ def download(url, path, digest, answer_within=4.0, stall=10.0):
             with open(partial, "wb") as file:
                 while block := response.read(1 << 16):
                     file.write(block)
-            if sha256(partial) != digest:
-                raise DownloadError(f"what came from {url} is not the file that was expected (its SHA-256 differs)")
+            with open(partial, "rb") as file:
+                found = hashlib.file_digest(file, "md5" if len(digest) == 32 else "sha256").hexdigest()
+            if found != digest:
+                raise DownloadError(f"what came from {url} is not the file that was expected (its checksum differs)")
     except DownloadError:
         raise
     except OSError as error:
