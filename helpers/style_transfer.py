@@ -1,0 +1,635 @@
+"""Style transfer after Gatys, Ecker and Bethge: change an image until a network sees the content of one picture and the
+style of another (2015, arXiv:1508.06576; CVPR 2016).
+
+`StyleTransfer` says what is minimised, an optimiser of `helpers.optimizers` says how. `iterate` is the one loop: it
+yields a `Step` for each evaluation of loss and gradient; `stylize` consumes it with a progress bar, a record and
+checkpoints.
+"""
+
+import json
+import sys
+import threading
+import time
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from helpers.backbones import feature_extractor, layer_names
+from helpers.images import load_image, luminance, match_color, resize
+from helpers.losses import NORMALIZATIONS, content_loss, gram_matrix, style_loss, total_variation
+from helpers.optimizers import lbfgs
+from helpers.storage import whole_file
+
+TERMS = {"content": "content_weight", "style": "style_weight", "variation": "tv_weight"}
+INITS = ("content", "style", "noise", "blend")
+SMALLEST_SIDE = 32  # pixels: below this, the deep layers of a VGG have no position left
+LONG_RUN = 20.0  # seconds from which `stylize` says beforehand how long it will take
+
+
+@dataclass(frozen=True)
+class Step:
+    """One evaluation of loss and gradient.
+
+    Attributes:
+        number: 1 … `of`.
+        of: evaluations in the whole run, over all scales.
+        scale: 0 is the coarsest.
+        image: what was evaluated, float32 `(height, width, 3)`, 0–255.
+        losses: {"total", "content", "style", "variation": float}; the terms are weighted, and sum to the total. A term
+            whose weight is 0 is left out.
+    """
+
+    number: int
+    of: int
+    scale: int
+    image: np.ndarray
+    losses: dict
+
+
+@dataclass(frozen=True)
+class StyleResult:
+    """What a run found.
+
+    Attributes:
+        image: the best image of the last scale (least total loss), float32 `(height, width, 3)`, 0–255.
+        history: {term: float32 array with a value for each step}.
+        seconds: how long the run took.
+        interrupted: whether it was stopped before its last step.
+    """
+
+    image: np.ndarray
+    history: dict
+    seconds: float
+    interrupted: bool = False
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will need, from two warm-up steps: `seconds` in all, `memory` (peak of the process, bytes; None:
+    unknown).
+    """
+
+    seconds: float
+    seconds_per_step: float
+    memory: int | None
+
+    def __str__(self):
+        """Return one line for a person."""
+        memory = "" if self.memory is None else f" and {self.memory / 1e9:.1f} GB of memory"
+        return f"About {self.seconds:.0f} s ({self.seconds_per_step:.2f} s for a step at full size){memory}."
+
+
+class DivergedError(ArithmeticError):
+    """A loss became NaN or infinite; the message names the term and the knob. `result` holds the run up to then, or
+    None.
+    """
+
+    result = None
+
+
+@dataclass
+class _Position:
+    """Where a run stands: what a checkpoint holds."""
+
+    scale: int = 0
+    number: int = 0  # steps finished, over all scales
+    image: np.ndarray | None = None  # what the optimiser asked for last, before clipping
+    memory: dict = field(default_factory=dict)  # the optimiser's own
+    least: float = np.inf  # total loss of `best`
+    best: np.ndarray | None = None  # of this scale, before clipping
+
+
+class StyleTransfer:
+    """Content and style as losses on a network's features, and the descent along their sum.
+
+    The loss is α Σ w_l · content_loss_l + β Σ v_l · style_loss_l + γ · total_variation (equation 7, plus smoothness).
+    The targets are computed once for each size, the network stops at the deepest layer in use, and loss and gradient
+    are one traced function for each size.
+
+    Args:
+        backbone: from `load_backbone`.
+        content_layers: {layer: weight w_l}, or names, which share a weight of 1. Default: the backbone's own.
+        style_layers: {layer: weight v_l}, or names, which share a weight of 1. Default: the backbone's own.
+        content_weight: α. A weight of 0 leaves the term out, and its layers uncomputed.
+        style_weight: β.
+        tv_weight: γ.
+        normalization: see `helpers.losses`. The default weights fit `"mean"`; `"paper"` wants others, about
+            `content_weight=1, style_weight=1e3` and `tv_weight=1e-3` on VGG19.
+
+    Raises:
+        ValueError: if a layer or a normalisation is unknown, a weight is negative, or all of them are 0.
+
+    `content_weight`, `style_weight` and `tv_weight` may be changed between runs, without tracing anew.
+    """
+
+    def __init__(  # noqa: D107 - the class says it
+        self,
+        backbone,
+        content_layers=None,
+        style_layers=None,
+        content_weight=1.0,
+        style_weight=1.0,
+        tv_weight=0.0,
+        normalization="mean",
+    ):
+        if normalization not in NORMALIZATIONS:
+            raise ValueError(f"normalization must be one of {NORMALIZATIONS}, got {normalization!r}.")
+        self.backbone = backbone
+        self.content_layers = _weighted(backbone.content_layers if content_layers is None else content_layers, backbone)
+        self.style_layers = _weighted(backbone.style_layers if style_layers is None else style_layers, backbone)
+        self.content_weight, self.style_weight, self.tv_weight = content_weight, style_weight, tv_weight
+        self.normalization = normalization
+        self._check_weights()
+        self._extractors = {}
+        self._value_and_gradient = tf.function(self._losses_and_gradient)
+
+    @property
+    def traces(self):
+        """How often loss and gradient were traced: once for each size and set of terms."""
+        return self._value_and_gradient.experimental_get_tracing_count()
+
+    def losses(self, image, content, styles, shares=None):
+        """Return the weighted losses of `image`, as in `Step.losses`. All pictures are taken at their own size."""
+        objective = self._objective(_picture(content), _pictures(styles), _shares(shares, styles))
+        return objective(_picture(image))[0]
+
+    def iterate(
+        self,
+        content,
+        styles,
+        init="content",
+        optimizer=None,
+        steps=100,
+        scales=1,
+        *,
+        shares=None,
+        style_scale=1.0,
+        blend=0.5,
+        preserve_color=None,
+        seed=0,
+        position=None,
+    ):
+        """Yield a `Step` for each evaluation of loss and gradient. The result has the size of `content`.
+
+        Args:
+            content: `(height, width, 3)`, 0–255. It gives the size even where `content_weight` is 0.
+            styles: one such array, of any size, or a list of them.
+            init: where to start: `"content"`, `"style"` (the first one, cut to size), `"noise"` (Gaussian, seeded),
+                `"blend"` of content and noise, or an array, which is resized.
+            optimizer: `lbfgs()` (the default), `adam(...)` or `gradient_descent(...)`.
+            steps: evaluations in all, shared evenly among the scales, or a list with a number for each scale.
+            scales: coarse to fine. A number n stands for n sizes, each twice the one before; a list gives each as a
+                part of the full size, the last one being 1. Each scale starts from the enlarged result of the one
+                before.
+            shares: how much of each style, as numbers of any sum. Default: equal.
+            style_scale: longest side of the style, in parts of the generated image's: small is fine grain, large is
+                coarse.
+            blend: for `init="blend"`, how much of it is noise, 0–1.
+            preserve_color: None, `"luminance"` (style transfer on brightness alone, the content's hues put back) or
+                `"histogram"` (the style's colours are first moved onto the content's). See `match_color`.
+            seed: of the noise. On a CPU the same seed gives the same picture, bit for bit.
+            position: used by `stylize` for checkpoints.
+
+        Raises:
+            ValueError: if an argument does not fit; the message says what would.
+            DivergedError: if a loss becomes NaN or infinite.
+        """
+        content, styles = _picture(content), _pictures(styles)
+        optimizer, position = optimizer or lbfgs(), position or _Position()
+        self._check_weights()
+        shares = _shares(shares, styles)
+        shapes = _shapes(content.shape[:2], scales)
+        counts = _counts(steps, len(shapes))
+        start = _start(init, content, styles, blend, seed)
+        if preserve_color == "luminance":
+            content_seen, styles = _grey(content), [_like(_grey(style), _grey(content)) for style in styles]
+            start = _grey(start)
+        elif preserve_color == "histogram":
+            content_seen, styles = content, [match_color(style, content, "histogram") for style in styles]
+        elif preserve_color is None:
+            content_seen = content
+        else:
+            raise ValueError(f"preserve_color must be None, 'luminance' or 'histogram', got {preserve_color!r}.")
+        hues = content if preserve_color == "luminance" else None
+
+        while position.scale < len(shapes):
+            scale, shape = position.scale, shapes[position.scale]
+            seen = resize(content_seen, shape)
+            objective = self._objective(seen, [_fit(style, shape, style_scale) for style in styles], shares)
+            finish = _finisher(None if hues is None else resize(hues, shape))
+            first = sum(counts[:scale])
+            resumed = position.image is not None and position.image.shape[:2] == tuple(shape)
+            image = position.image if resumed else resize(start if position.image is None else position.image, shape)
+            search = optimizer.search(image, position.memory)
+            try:
+                image = next(search)
+                while position.number < first + counts[scale]:
+                    losses, gradient = self._evaluate(objective, image, optimizer, position.number + 1)
+                    position.image = image
+                    if losses["total"] < position.least:
+                        position.least, position.best = losses["total"], image
+                    yield Step(position.number + 1, sum(counts), scale, finish(image), losses)
+                    position.number += 1
+                    image = search.send((losses["total"], gradient))
+            except StopIteration:  # the optimiser found nothing better: this scale is done
+                position.number = first + counts[scale]
+            finally:
+                search.close()
+            position.scale, position.image = scale + 1, position.best
+            position.memory, position.least, position.best = {}, np.inf, None
+
+    def stylize(
+        self,
+        content,
+        styles,
+        init="content",
+        optimizer=None,
+        steps=100,
+        scales=1,
+        *,
+        progress=True,
+        recorder=None,
+        checkpoint=None,
+        checkpoint_every=25,
+        resume=False,
+        **settings,
+    ):
+        """Run `iterate` and return a `StyleResult`.
+
+        Before a run of 20 seconds or more, print how long it will take and how much memory. Ctrl-C, or the kernel's
+        stop button, ends the run and returns the best image so far.
+
+        Args:
+            content, styles, init, optimizer, steps, scales, settings: as in `iterate`.
+            progress: show a bar with the losses.
+            recorder: anything with `add(image)`, called with each step's image.
+            checkpoint: path of a file (`.npz`) that is written every `checkpoint_every` steps.
+            checkpoint_every: steps.
+            resume: go on from `checkpoint` if the file exists. With Adam and gradient descent the picture is the same
+                as that of an uninterrupted run, bit for bit; L-BFGS gathers its curvature anew.
+
+        Raises:
+            ValueError: as in `iterate`, or if the checkpoint belongs to another run.
+            DivergedError: as in `iterate`; its `result` is the run up to then.
+        """
+        arguments = dict(init=init, optimizer=optimizer or lbfgs(), steps=steps, scales=scales, **settings)
+        position, record = _Position(), _Record()
+        mark = self._fingerprint(content, styles, arguments) if checkpoint else None
+        if checkpoint and resume and Path(checkpoint).exists():
+            position = _load_checkpoint(checkpoint, mark, record)
+        elif self._is_long(content, styles, arguments):
+            print(self.estimate(content, styles, **arguments))
+        iteration = self.iterate(content, styles, position=position, **arguments)
+        bar = tqdm(total=None, disable=not progress, file=sys.stdout, leave=False, unit="step", mininterval=0.5)
+        try:
+            for step in iteration:
+                record.add(step)
+                if recorder is not None:
+                    recorder.add(step.image)
+                if checkpoint and step.number % checkpoint_every == 0:
+                    _save_checkpoint(checkpoint, mark, position, record)
+                bar.total = step.of
+                bar.update(step.number - bar.n)
+                bar.set_postfix({term: f"{value:.3g}" for term, value in step.losses.items()}, refresh=False)
+        except KeyboardInterrupt:
+            record.interrupted = True
+        except DivergedError as error:
+            error.result = record.result() if record.image is not None else None
+            raise
+        finally:
+            iteration.close()
+            bar.close()
+        if record.image is None:
+            raise KeyboardInterrupt
+        return record.result()
+
+    def estimate(self, content, styles, init="content", optimizer=None, steps=100, scales=1, **settings):
+        """Return an `Estimate` for `iterate` with these arguments, from two steps at full size: one traces, one is
+        timed.
+        """
+        content, optimizer = _picture(content), optimizer or lbfgs()
+        shapes = _shapes(content.shape[:2], scales)
+        counts = _counts(steps, len(shapes))
+        arguments = {**settings, "init": init, "optimizer": optimizer, "steps": 2, "scales": 1}
+        with _PeakMemory() as peak:
+            iteration = self.iterate(content, styles, **arguments)
+            next(iteration)
+            began = time.perf_counter()
+            next(iteration)
+            seconds = time.perf_counter() - began
+            iteration.close()
+        pixels = [height * width for height, width in shapes]
+        total = sum(count * seconds * size / pixels[-1] for count, size in zip(counts, pixels, strict=True))
+        memory = peak.bytes and peak.bytes + optimizer.bytes_per_value * content.size
+        return Estimate(total, seconds, memory)
+
+    def _is_long(self, content, styles, arguments):
+        """Whether a run is worth two warm-up steps: a guess from its size alone, of 50 thousand pixels a second at
+        worst.
+        """
+        pixels = np.prod(_picture(content).shape[:2])
+        return int(np.sum(arguments["steps"])) >= 20 and pixels * np.sum(arguments["steps"]) / 5e4 > LONG_RUN
+
+    def _objective(self, content, styles, shares):
+        """Return a function image → ({term: loss}, gradient) for pictures at the size of this scale."""
+        targets = {}
+        if self.content_weight:
+            features = self._extractor(self.content_layers)(self._batch(content))
+            targets["content"] = {name: features[name] for name in self.content_layers}
+        if self.style_weight:
+            targets["style"] = self._mixed_grams(styles, shares)
+        weights = {
+            term: tf.constant(getattr(self, knob), tf.float32) for term, knob in TERMS.items() if getattr(self, knob)
+        }
+
+        batch = tf.TensorSpec((1, *content.shape), tf.float32)
+        traced = self._value_and_gradient.get_concrete_function(batch, targets, weights)  # traces new sizes only
+
+        def evaluate(image):
+            values, gradient = traced(tf.constant(image[None]), targets, weights)
+            losses = {term: float(value) for term, value in values.items()}
+            total = losses.pop("total")
+            return {"total": total, **losses}, gradient.numpy()[0]
+
+        return evaluate
+
+    def _mixed_grams(self, styles, shares):
+        """Return {layer: Gram matrix per position}, mixed by share.
+
+        With shares that sum to 1, Σ_k s_k (G − A_k)² and (G − Σ_k s_k A_k)² differ by a constant, so that one mixed
+        target has the gradient of all, at the cost of one.
+        """
+        extract = self._extractor(self.style_layers)
+        mixed = {name: 0.0 for name in self.style_layers}
+        for style, share in zip(styles, shares, strict=True):
+            features = extract(self._batch(style))
+            for name in mixed:
+                positions = features[name].shape[1] * features[name].shape[2]
+                mixed[name] += share * gram_matrix(features[name]) / positions
+        return mixed
+
+    def _losses_and_gradient(self, image, targets, weights):
+        """The traced function: only the image is watched, so that no gradient of a kernel is ever computed."""
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(image)
+            losses = {}
+            layers = [name for term in ("content", "style") for name in targets.get(term, ())]
+            features = self._extractor(layers)(self.backbone.preprocess(image)) if layers else {}
+            if "content" in targets:
+                losses["content"] = weights["content"] * sum(
+                    weight * content_loss(features[name], targets["content"][name], self.normalization)
+                    for name, weight in self.content_layers.items()
+                )
+            if "style" in targets:
+                losses["style"] = weights["style"] * sum(
+                    weight * style_loss(features[name], targets["style"][name], 1, self.normalization)
+                    for name, weight in self.style_layers.items()
+                )
+            if "variation" in weights:
+                losses["variation"] = weights["variation"] * total_variation(image, normalization=self.normalization)
+            losses["total"] = tf.add_n(list(losses.values()))
+        return losses, tape.gradient(losses["total"], image)
+
+    def _extractor(self, layers):
+        """Return the network up to the deepest of `layers`, made once."""
+        key = tuple(sorted(set(layers)))
+        if key not in self._extractors:
+            self._extractors[key] = feature_extractor(self.backbone, list(key))
+        return self._extractors[key]
+
+    def _batch(self, picture):
+        return self.backbone.preprocess(tf.constant(picture[None]))
+
+    def _evaluate(self, objective, image, optimizer, number):
+        """Return losses and gradient, or say what went wrong."""
+        at = f"Step {number} of {optimizer.name}"
+        if not np.isfinite(image).all():
+            raise DivergedError(f"{at}: the image holds NaN or infinite values. Lower {optimizer.knob}.")
+        losses, gradient = objective(image)
+        for term, knob in TERMS.items():
+            if not np.isfinite(losses.get(term, 0.0)):
+                raise DivergedError(
+                    f"{at}: the {term} loss is {losses[term]}. "
+                    f"Lower {knob} (now {getattr(self, knob):g}) or {optimizer.knob}."
+                )
+        if not (np.isfinite(losses["total"]) and np.isfinite(gradient).all()):
+            largest = max(TERMS.keys() & losses.keys(), key=losses.get)
+            raise DivergedError(
+                f"{at}: the gradient is not finite; the largest term is {largest} ({losses[largest]:.3g}). "
+                f"Lower {TERMS[largest]} (now {getattr(self, TERMS[largest]):g})."
+            )
+        return losses, gradient
+
+    def _check_weights(self):
+        weights = {knob: getattr(self, knob) for knob in TERMS.values()}
+        for knob, weight in weights.items():
+            if not np.isfinite(weight) or weight < 0:
+                raise ValueError(f"{knob} must be a finite number of at least 0, got {weight}.")
+        if not any(weights.values()):
+            raise ValueError("content_weight, style_weight and tv_weight are all 0: there is nothing to minimise.")
+        if (self.content_weight and not self.content_layers) or (self.style_weight and not self.style_layers):
+            raise ValueError("A term without layers: give content_layers and style_layers at least one weight above 0.")
+
+    def _fingerprint(self, content, styles, arguments):
+        """Return a text that differs between runs that must not continue one another."""
+        pictures = [_picture(content), *_pictures(styles)]
+        if isinstance(arguments["init"], np.ndarray):
+            pictures.append(arguments["init"])
+        plain = {name: value for name, value in arguments.items() if isinstance(value, (str, int, float, list, tuple))}
+        mine = [self.backbone.name, self.content_layers, self.style_layers, self.normalization]
+        mine += [getattr(self, knob) for knob in TERMS.values()]
+        sums = [(picture.shape, zlib.crc32(np.ascontiguousarray(picture))) for picture in pictures]
+        return json.dumps([mine, arguments["optimizer"].name, plain, sums], sort_keys=True, default=str)
+
+
+class _Record:
+    """What `stylize` gathers: history, and the best image of the scale it is in."""
+
+    def __init__(self):
+        self.began, self.history, self.image = time.perf_counter(), {}, None
+        self.scale, self.least, self.interrupted = 0, np.inf, False
+
+    def add(self, step):
+        for term, value in step.losses.items():
+            self.history.setdefault(term, []).append(value)
+        if step.scale > self.scale:
+            self.scale, self.least = step.scale, np.inf
+        if step.losses["total"] < self.least:
+            self.least, self.image = step.losses["total"], step.image
+
+    def result(self):
+        history = {term: np.array(values, np.float32) for term, values in self.history.items()}
+        return StyleResult(self.image, history, time.perf_counter() - self.began, self.interrupted)
+
+
+class _PeakMemory:
+    """Measures the peak of this process's memory within a `with` block; `bytes` is None where it cannot be told."""
+
+    bytes = None
+
+    def __enter__(self):
+        self._ended = threading.Event()
+        try:
+            import psutil  # comes with Jupyter's kernel
+
+            self._process = psutil.Process()
+        except ImportError:
+            return self
+        self.bytes = self._process.memory_info().rss
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def _watch(self):
+        while not self._ended.wait(0.01):
+            self.bytes = max(self.bytes, self._process.memory_info().rss)
+
+    def __exit__(self, *error):
+        self._ended.set()
+        if self.bytes is not None:
+            self._thread.join()
+
+
+def _save_checkpoint(path, mark, position, record):
+    """Write where the run stands, whole or not at all. The step in hand is not over yet and is done again."""
+    arrays = {f"memory/{name}": value for name, value in position.memory.items()}
+    arrays |= {f"history/{term}": np.array(values[:-1]) for term, values in record.history.items()}
+    arrays |= {name: getattr(position, name) for name in ("scale", "number", "image", "least", "best")}
+    with whole_file(path) as partial, open(partial, "wb") as file:
+        np.savez(file, mark=mark, picture=record.image, **arrays)
+
+
+def _load_checkpoint(path, mark, record):
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    if str(arrays["mark"]) != mark:
+        raise ValueError(
+            f"{path} was written by a run with other pictures or settings. Name another file, or pass resume=False."
+        )
+
+    def part(prefix):
+        return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+
+    record.history = {term: list(values) for term, values in part("history/").items()}
+    scale, number, least = int(arrays["scale"]), int(arrays["number"]), float(arrays["least"])
+    record.scale, record.least, record.image = scale, least, arrays["picture"]
+    return _Position(scale, number, arrays["image"], part("memory/"), least, arrays["best"])
+
+
+def _weighted(layers, backbone):
+    """Return {layer: weight}; names alone share a weight of 1; layers with a weight of 0 go."""
+    if not isinstance(layers, dict):
+        names = [layers] if isinstance(layers, str) else list(layers)
+        layers = {name: 1 / len(names) for name in names}
+    known = layer_names(backbone)
+    for name, weight in layers.items():
+        if name not in known:
+            raise ValueError(f"{backbone.name} has no layer {name!r}. It has {', '.join(known)}.")
+        if not np.isfinite(weight) or weight < 0:
+            raise ValueError(f"The weight of {name} must be a finite number of at least 0, got {weight}.")
+    return {name: float(weight) for name, weight in layers.items() if weight}
+
+
+def _picture(image):
+    """Return `image` as the project holds pictures; a small one is refused here rather than deep in the network."""
+    image = np.asarray(image)
+    image = image if image.dtype == np.float32 and image.ndim == 3 and image.shape[-1] == 3 else load_image(image)
+    if min(image.shape[:2]) < SMALLEST_SIDE:
+        raise ValueError(
+            f"A picture needs at least {SMALLEST_SIDE} pixels on each side, got {image.shape[0]} × {image.shape[1]}."
+        )
+    return image
+
+
+def _pictures(styles):
+    alone = isinstance(styles, np.ndarray) and styles.ndim == 3
+    pictures = [_picture(style) for style in ([styles] if alone else styles)]
+    if not pictures:
+        raise ValueError("styles is empty: give a style image, or several.")
+    return pictures
+
+
+def _shares(shares, styles):
+    count = 1 if isinstance(styles, np.ndarray) and styles.ndim == 3 else len(styles)
+    shares = np.ones(count) if shares is None else np.asarray(shares, float)
+    if shares.shape != (count,) or (shares < 0).any() or not shares.sum() > 0:
+        raise ValueError(
+            f"shares must be {count} numbers of at least 0, one for each style, not all 0; got {shares.tolist()}."
+        )
+    return [float(share) for share in shares / shares.sum()]
+
+
+def _shapes(full, scales):
+    """Return the sizes from coarse to fine, the last one being `full`."""
+    parts = [0.5**power for power in reversed(range(scales))] if isinstance(scales, int) else list(scales)
+    if not parts or parts[-1] != 1 or min(parts) <= 0 or sorted(parts) != parts:
+        raise ValueError(
+            f"scales must be a number from 1 up, or parts of the full size that rise to 1, got {scales!r}."
+        )
+    shapes = [tuple(round(side * part) for side in full) for part in parts]
+    if min(shapes[0]) < SMALLEST_SIDE:
+        raise ValueError(
+            f"The coarsest scale would be {shapes[0][0]} × {shapes[0][1]} pixels; each side needs {SMALLEST_SIDE}. "
+            "Use fewer scales or a larger content image."
+        )
+    return shapes
+
+
+def _counts(steps, scales):
+    """Return how many steps each scale gets; the finest ones get what is left over."""
+    if isinstance(steps, (int, np.integer)):
+        counts = [(steps + index) // scales for index in range(scales)]
+    else:
+        counts = [int(count) for count in steps]
+    if len(counts) != scales or min(counts) < 1:
+        raise ValueError(f"steps must give each of the {scales} scales at least one step, got {steps!r}.")
+    return counts
+
+
+def _start(init, content, styles, blend, seed):
+    """Return the first image, at full size."""
+    if isinstance(init, np.ndarray):
+        return resize(load_image(init), content.shape[:2])
+    if init not in INITS:
+        raise ValueError(f"init must be an array or one of {INITS}, got {init!r}.")
+    if init == "content":
+        return content
+    if init == "style":
+        return load_image(styles[0], shape=content.shape[:2])
+    noise = np.random.default_rng(seed).normal(127.5, 40, content.shape).astype(np.float32)
+    return noise if init == "noise" else np.float32(1 - blend) * content + np.float32(blend) * noise
+
+
+def _fit(style, shape, style_scale):
+    """Return a style image at the grain that was asked for: its longest side in parts of the generated image's."""
+    if not style_scale > 0:
+        raise ValueError(f"style_scale must be above 0, got {style_scale}.")
+    factor = style_scale * max(shape) / max(style.shape[:2])
+    factor = max(factor, SMALLEST_SIDE / min(style.shape[:2]))
+    return resize(style, tuple(round(side * factor) for side in style.shape[:2]))
+
+
+def _grey(image):
+    return np.repeat(luminance(image)[..., None], 3, axis=-1)
+
+
+def _like(image, reference):
+    """Return `image` with the mean and the spread of the reference's values."""
+    spread = max(float(image.std()), 1e-6)
+    return np.clip((image - image.mean()) / spread * reference.std() + reference.mean(), 0, 255)
+
+
+def _finisher(hues):
+    """Return what turns the optimiser's image into a picture: clipped to 0–255 and, where asked, with the content's
+    hues.
+    """
+
+    def finish(image):
+        image = np.clip(image, 0, 255)
+        return image if hues is None else match_color(image, hues, "luminance")
+
+    return finish
