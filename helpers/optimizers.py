@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
 
 GREY_LEVELS = (0.0, 255.0)
 
@@ -184,18 +185,20 @@ def _asked(descend):
 
     thread = threading.Thread(target=work, name="optimizer", daemon=True)
     thread.start()
-    try:
-        while True:
-            image, failure = questions.get()
-            if failure is not None:
-                raise failure
-            if image is None:
-                return
-            answer = yield image
-            answers.put(answer)
-    finally:
-        answers.put(None)
-        thread.join()
+    # The threads of a BLAS library keep a core busy for a while after each call: one thread leaves it to the network.
+    with threadpool_limits(limits=1, user_api="blas"):
+        try:
+            while True:
+                image, failure = questions.get()
+                if failure is not None:
+                    raise failure
+                if image is None:
+                    return
+                answer = yield image
+                answers.put(answer)
+        finally:
+            answers.put(None)
+            thread.join()
 
 
 def _root_mean_square(values):

@@ -25,7 +25,7 @@ from helpers.optimizers import lbfgs
 from helpers.storage import whole_file
 
 TERMS = {"content": "content_weight", "style": "style_weight", "variation": "tv_weight"}
-INITS = ("content", "style", "noise", "blend")
+INITS = ("content", "recolored", "style", "noise", "blend")
 SMALLEST_SIDE = 32  # pixels: below this, the deep layers of a VGG have no position left
 LONG_RUN = 20.0  # seconds from which `stylize` says beforehand how long it will take
 
@@ -178,8 +178,9 @@ class StyleTransfer:
         Args:
             content: `(height, width, 3)`, 0–255. It gives the size even where `content_weight` is 0.
             styles: one such array, of any size, or a list of them.
-            init: where to start: `"content"`, `"style"` (the first one, cut to size), `"noise"` (Gaussian, seeded),
-                `"blend"` of content and noise, or an array, which is resized.
+            init: where to start: `"content"`, `"recolored"` (the content in the colours of the first style, from where
+                the way is shortest), `"style"` (the first one, cut to size), `"noise"` (Gaussian, seeded), `"blend"` of
+                content and noise, or an array, which is resized.
             optimizer: `lbfgs()` (the default), `adam(...)` or `gradient_descent(...)`.
             steps: evaluations in all, shared evenly among the scales, or a list with a number for each scale.
             scales: coarse to fine. A number n stands for n sizes, each twice the one before; a list gives each as a
@@ -598,6 +599,8 @@ def _start(init, content, styles, blend, seed):
         raise ValueError(f"init must be an array or one of {INITS}, got {init!r}.")
     if init == "content":
         return content
+    if init == "recolored":
+        return match_color(content, styles[0], "histogram")
     if init == "style":
         return load_image(styles[0], shape=content.shape[:2])
     noise = np.random.default_rng(seed).normal(127.5, 40, content.shape).astype(np.float32)

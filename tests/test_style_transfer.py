@@ -127,6 +127,7 @@ def test_inits(transfer):
         return next(transfer.iterate(CONTENT, STYLE, init=init, steps=2, optimizer=adam(2), **settings)).image
 
     np.testing.assert_allclose(first("content"), CONTENT, atol=1e-4)
+    np.testing.assert_allclose(first("recolored").mean((0, 1)), STYLE.mean((0, 1)), atol=8)
     assert first("style").shape == CONTENT.shape
     assert not np.array_equal(first("noise", seed=1), first("noise", seed=2))
     blend = first("blend", blend=0.25)
