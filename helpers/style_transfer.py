@@ -8,25 +8,23 @@ checkpoints.
 
 import json
 import sys
-import threading
 import time
 import zlib
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from helpers.backbones import feature_extractor, layer_names
-from helpers.images import load_image, luminance, match_color, resize
+from helpers import style_runs as runs
+from helpers.backbones import feature_extractor
+from helpers.images import resize
 from helpers.losses import NORMALIZATIONS, content_loss, gram_matrix, style_loss, total_variation
 from helpers.optimizers import lbfgs
-from helpers.storage import whole_file
 
 TERMS = {"content": "content_weight", "style": "style_weight", "variation": "tv_weight"}
-INITS = ("content", "recolored", "style", "noise", "blend")
-SMALLEST_SIDE = 32  # pixels: below this, the deep layers of a VGG have no position left
 LONG_RUN = 20.0  # seconds from which `stylize` says beforehand how long it will take
 
 
@@ -91,18 +89,6 @@ class DivergedError(ArithmeticError):
     result = None
 
 
-@dataclass
-class _Position:
-    """Where a run stands: what a checkpoint holds."""
-
-    scale: int = 0
-    number: int = 0  # steps finished, over all scales
-    image: np.ndarray | None = None  # what the optimiser asked for last, before clipping
-    memory: dict = field(default_factory=dict)  # the optimiser's own
-    least: float = np.inf  # total loss of `best`
-    best: np.ndarray | None = None  # of this scale, before clipping
-
-
 class StyleTransfer:
     """Content and style as losses on a network's features, and the descent along their sum.
 
@@ -139,13 +125,17 @@ class StyleTransfer:
         if normalization not in NORMALIZATIONS:
             raise ValueError(f"normalization must be one of {NORMALIZATIONS}, got {normalization!r}.")
         self.backbone = backbone
-        self.content_layers = _weighted(backbone.content_layers if content_layers is None else content_layers, backbone)
-        self.style_layers = _weighted(backbone.style_layers if style_layers is None else style_layers, backbone)
+        self.content_layers = runs.layer_weights(
+            backbone.content_layers if content_layers is None else content_layers, backbone
+        )
+        self.style_layers = runs.layer_weights(
+            backbone.style_layers if style_layers is None else style_layers, backbone
+        )
         self.content_weight, self.style_weight, self.tv_weight = content_weight, style_weight, tv_weight
         self.normalization = normalization
         self._check_weights()
         self._extractors = {}
-        self._value_and_gradient = tf.function(self._losses_and_gradient)
+        self._value_and_gradient = tf.function(self.losses_and_gradient)
 
     @property
     def traces(self):
@@ -154,8 +144,8 @@ class StyleTransfer:
 
     def losses(self, image, content, styles, shares=None):
         """Return the weighted losses of `image`, as in `Step.losses`. All pictures are taken at their own size."""
-        objective = self._objective(_picture(content), _pictures(styles), _shares(shares, styles))
-        return objective(_picture(image))[0]
+        objective = self._objective(runs.as_picture(content), runs.as_pictures(styles), runs.as_shares(shares, styles))
+        return objective(runs.as_picture(image))[0]
 
     def iterate(
         self,
@@ -199,49 +189,53 @@ class StyleTransfer:
             ValueError: if an argument does not fit; the message says what would.
             DivergedError: if a loss becomes NaN or infinite.
         """
-        content, styles = _picture(content), _pictures(styles)
-        optimizer, position = optimizer or lbfgs(), position or _Position()
+        content, styles = runs.as_picture(content), runs.as_pictures(styles)
+        optimizer, position = optimizer or lbfgs(), position or runs.Position()
         self._check_weights()
-        shares = _shares(shares, styles)
-        shapes = _shapes(content.shape[:2], scales)
-        counts = _counts(steps, len(shapes))
-        start = _start(init, content, styles, blend, seed)
-        if preserve_color == "luminance":
-            content_seen, styles = _grey(content), [_like(_grey(style), _grey(content)) for style in styles]
-            start = _grey(start)
-        elif preserve_color == "histogram":
-            content_seen, styles = content, [match_color(style, content, "histogram") for style in styles]
-        elif preserve_color is None:
-            content_seen = content
-        else:
-            raise ValueError(f"preserve_color must be None, 'luminance' or 'histogram', got {preserve_color!r}.")
-        hues = content if preserve_color == "luminance" else None
+        shares = runs.as_shares(shares, styles)
+        shapes = runs.scale_shapes(content.shape[:2], scales)
+        counts = runs.scale_counts(steps, len(shapes))
+        seen, styles, hues = runs.seen_colors(content, styles, preserve_color)
+        start = runs.first_image(init, seen, styles, blend, seed)
+        start = start if hues is None else runs.grey(start)
 
         while position.scale < len(shapes):
             scale, shape = position.scale, shapes[position.scale]
-            seen = resize(content_seen, shape)
-            objective = self._objective(seen, [_fit(style, shape, style_scale) for style in styles], shares)
-            finish = _finisher(None if hues is None else resize(hues, shape))
-            first = sum(counts[:scale])
-            resumed = position.image is not None and position.image.shape[:2] == tuple(shape)
-            image = position.image if resumed else resize(start if position.image is None else position.image, shape)
-            search = optimizer.search(image, position.memory)
-            try:
-                image = next(search)
-                while position.number < first + counts[scale]:
-                    losses, gradient = self._evaluate(objective, image, optimizer, position.number + 1)
-                    position.image = image
-                    if losses["total"] < position.least:
-                        position.least, position.best = losses["total"], image
+            fitted = [runs.fit_style(style, shape, style_scale) for style in styles]
+            objective = self._objective(resize(seen, shape), fitted, shares)
+            finish = runs.finisher(None if hues is None else resize(hues, shape))
+            image = resize(start if position.image is None else position.image, shape)
+            with closing(self.descend(objective, image, optimizer, sum(counts[: scale + 1]), position)) as descent:
+                for image, losses in descent:
                     yield Step(position.number + 1, sum(counts), scale, finish(image), losses)
-                    position.number += 1
-                    image = search.send((losses["total"], gradient))
-            except StopIteration:  # the optimiser found nothing better: this scale is done
-                position.number = first + counts[scale]
-            finally:
-                search.close()
             position.scale, position.image = scale + 1, position.best
             position.memory, position.least, position.best = {}, np.inf, None
+
+    def descend(self, objective, image, optimizer, last, position):
+        """Yield image and losses of each step at one size, up to step `last`; `position` follows along.
+
+        Args:
+            objective: image → ({term: loss}, gradient).
+            image: where to start.
+            optimizer: as in `iterate`.
+            last: number of this size's last step, counted over the whole run.
+            position: a `Position`.
+        """
+        search = optimizer.search(image, position.memory)
+        try:
+            image = next(search)
+            while position.number < last:
+                losses, gradient = self._evaluate(objective, image, optimizer, position.number + 1)
+                position.image = image
+                if losses["total"] < position.least:
+                    position.least, position.best = losses["total"], image
+                yield image, losses
+                position.number += 1
+                image = search.send((losses["total"], gradient))
+        except StopIteration:  # the optimiser found nothing better
+            position.number = last
+        finally:
+            search.close()
 
     def stylize(
         self,
@@ -267,7 +261,7 @@ class StyleTransfer:
         Args:
             content, styles, init, optimizer, steps, scales, settings: as in `iterate`.
             progress: show a bar with the losses.
-            recorder: anything with `add(image)`, called with each step's image.
+            recorder: anything with `add(image)`, called with each step's image, enlarged to the full size.
             checkpoint: path of a file (`.npz`) that is written every `checkpoint_every` steps.
             checkpoint_every: steps.
             resume: go on from `checkpoint` if the file exists. With Adam and gradient descent the picture is the same
@@ -278,10 +272,10 @@ class StyleTransfer:
             DivergedError: as in `iterate`; its `result` is the run up to then.
         """
         arguments = dict(init=init, optimizer=optimizer or lbfgs(), steps=steps, scales=scales, **settings)
-        position, record = _Position(), _Record()
+        position, record = runs.Position(), runs.Record()
         mark = self._fingerprint(content, styles, arguments) if checkpoint else None
         if checkpoint and resume and Path(checkpoint).exists():
-            position = _load_checkpoint(checkpoint, mark, record)
+            position = runs.load_checkpoint(checkpoint, mark, record)
         elif self._is_long(content, styles, arguments):
             print(self.estimate(content, styles, **arguments))
         iteration = self.iterate(content, styles, position=position, **arguments)
@@ -290,33 +284,33 @@ class StyleTransfer:
             for step in iteration:
                 record.add(step)
                 if recorder is not None:
-                    recorder.add(step.image)
+                    recorder.add(np.clip(resize(step.image, np.shape(content)[:2]), 0, 255))
                 if checkpoint and step.number % checkpoint_every == 0:
-                    _save_checkpoint(checkpoint, mark, position, record)
+                    runs.save_checkpoint(checkpoint, mark, position, record)
                 bar.total = step.of
                 bar.update(step.number - bar.n)
                 bar.set_postfix({term: f"{value:.3g}" for term, value in step.losses.items()}, refresh=False)
         except KeyboardInterrupt:
             record.interrupted = True
         except DivergedError as error:
-            error.result = record.result() if record.image is not None else None
+            error.result = None if record.image is None else _result(record)
             raise
         finally:
             iteration.close()
             bar.close()
         if record.image is None:
             raise KeyboardInterrupt
-        return record.result()
+        return _result(record)
 
     def estimate(self, content, styles, init="content", optimizer=None, steps=100, scales=1, **settings):
         """Return an `Estimate` for `iterate` with these arguments, from two steps at full size: one traces, one is
         timed.
         """
-        content, optimizer = _picture(content), optimizer or lbfgs()
-        shapes = _shapes(content.shape[:2], scales)
-        counts = _counts(steps, len(shapes))
+        content, optimizer = runs.as_picture(content), optimizer or lbfgs()
+        shapes = runs.scale_shapes(content.shape[:2], scales)
+        counts = runs.scale_counts(steps, len(shapes))
         arguments = {**settings, "init": init, "optimizer": optimizer, "steps": 2, "scales": 1}
-        with _PeakMemory() as peak:
+        with runs.PeakMemory() as peak:
             iteration = self.iterate(content, styles, **arguments)
             next(iteration)
             began = time.perf_counter()
@@ -332,7 +326,7 @@ class StyleTransfer:
         """Whether a run is worth two warm-up steps: a guess from its size alone, of 50 thousand pixels a second at
         worst.
         """
-        pixels = np.prod(_picture(content).shape[:2])
+        pixels = np.prod(runs.as_picture(content).shape[:2])
         return int(np.sum(arguments["steps"])) >= 20 and pixels * np.sum(arguments["steps"]) / 5e4 > LONG_RUN
 
     def _objective(self, content, styles, shares):
@@ -373,7 +367,7 @@ class StyleTransfer:
                 mixed[name] += share * gram_matrix(features[name]) / positions
         return mixed
 
-    def _losses_and_gradient(self, image, targets, weights):
+    def losses_and_gradient(self, image, targets, weights):
         """The traced function: only the image is watched, so that no gradient of a kernel is ever computed."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(image)
@@ -437,7 +431,7 @@ class StyleTransfer:
 
     def _fingerprint(self, content, styles, arguments):
         """Return a text that differs between runs that must not continue one another."""
-        pictures = [_picture(content), *_pictures(styles)]
+        pictures = [runs.as_picture(content), *runs.as_pictures(styles)]
         if isinstance(arguments["init"], np.ndarray):
             pictures.append(arguments["init"])
         plain = {name: value for name, value in arguments.items() if isinstance(value, (str, int, float, list, tuple))}
@@ -447,192 +441,6 @@ class StyleTransfer:
         return json.dumps([mine, arguments["optimizer"].name, plain, sums], sort_keys=True, default=str)
 
 
-class _Record:
-    """What `stylize` gathers: history, and the best image of the scale it is in."""
-
-    def __init__(self):
-        self.began, self.history, self.image = time.perf_counter(), {}, None
-        self.scale, self.least, self.interrupted = 0, np.inf, False
-
-    def add(self, step):
-        for term, value in step.losses.items():
-            self.history.setdefault(term, []).append(value)
-        if step.scale > self.scale:
-            self.scale, self.least = step.scale, np.inf
-        if step.losses["total"] < self.least:
-            self.least, self.image = step.losses["total"], step.image
-
-    def result(self):
-        history = {term: np.array(values, np.float32) for term, values in self.history.items()}
-        return StyleResult(self.image, history, time.perf_counter() - self.began, self.interrupted)
-
-
-class _PeakMemory:
-    """Measures the peak of this process's memory within a `with` block; `bytes` is None where it cannot be told."""
-
-    bytes = None
-
-    def __enter__(self):
-        self._ended = threading.Event()
-        try:
-            import psutil  # comes with Jupyter's kernel
-
-            self._process = psutil.Process()
-        except ImportError:
-            return self
-        self.bytes = self._process.memory_info().rss
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-        return self
-
-    def _watch(self):
-        while not self._ended.wait(0.01):
-            self.bytes = max(self.bytes, self._process.memory_info().rss)
-
-    def __exit__(self, *error):
-        self._ended.set()
-        if self.bytes is not None:
-            self._thread.join()
-
-
-def _save_checkpoint(path, mark, position, record):
-    """Write where the run stands, whole or not at all. The step in hand is not over yet and is done again."""
-    arrays = {f"memory/{name}": value for name, value in position.memory.items()}
-    arrays |= {f"history/{term}": np.array(values[:-1]) for term, values in record.history.items()}
-    arrays |= {name: getattr(position, name) for name in ("scale", "number", "image", "least", "best")}
-    with whole_file(path) as partial, open(partial, "wb") as file:
-        np.savez(file, mark=mark, picture=record.image, **arrays)
-
-
-def _load_checkpoint(path, mark, record):
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    if str(arrays["mark"]) != mark:
-        raise ValueError(
-            f"{path} was written by a run with other pictures or settings. Name another file, or pass resume=False."
-        )
-
-    def part(prefix):
-        return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
-
-    record.history = {term: list(values) for term, values in part("history/").items()}
-    scale, number, least = int(arrays["scale"]), int(arrays["number"]), float(arrays["least"])
-    record.scale, record.least, record.image = scale, least, arrays["picture"]
-    return _Position(scale, number, arrays["image"], part("memory/"), least, arrays["best"])
-
-
-def _weighted(layers, backbone):
-    """Return {layer: weight}; names alone share a weight of 1; layers with a weight of 0 go."""
-    if not isinstance(layers, dict):
-        names = [layers] if isinstance(layers, str) else list(layers)
-        layers = {name: 1 / len(names) for name in names}
-    known = layer_names(backbone)
-    for name, weight in layers.items():
-        if name not in known:
-            raise ValueError(f"{backbone.name} has no layer {name!r}. It has {', '.join(known)}.")
-        if not np.isfinite(weight) or weight < 0:
-            raise ValueError(f"The weight of {name} must be a finite number of at least 0, got {weight}.")
-    return {name: float(weight) for name, weight in layers.items() if weight}
-
-
-def _picture(image):
-    """Return `image` as the project holds pictures; a small one is refused here rather than deep in the network."""
-    image = np.asarray(image)
-    image = image if image.dtype == np.float32 and image.ndim == 3 and image.shape[-1] == 3 else load_image(image)
-    if min(image.shape[:2]) < SMALLEST_SIDE:
-        raise ValueError(
-            f"A picture needs at least {SMALLEST_SIDE} pixels on each side, got {image.shape[0]} × {image.shape[1]}."
-        )
-    return image
-
-
-def _pictures(styles):
-    alone = isinstance(styles, np.ndarray) and styles.ndim == 3
-    pictures = [_picture(style) for style in ([styles] if alone else styles)]
-    if not pictures:
-        raise ValueError("styles is empty: give a style image, or several.")
-    return pictures
-
-
-def _shares(shares, styles):
-    count = 1 if isinstance(styles, np.ndarray) and styles.ndim == 3 else len(styles)
-    shares = np.ones(count) if shares is None else np.asarray(shares, float)
-    if shares.shape != (count,) or (shares < 0).any() or not shares.sum() > 0:
-        raise ValueError(
-            f"shares must be {count} numbers of at least 0, one for each style, not all 0; got {shares.tolist()}."
-        )
-    return [float(share) for share in shares / shares.sum()]
-
-
-def _shapes(full, scales):
-    """Return the sizes from coarse to fine, the last one being `full`."""
-    parts = [0.5**power for power in reversed(range(scales))] if isinstance(scales, int) else list(scales)
-    if not parts or parts[-1] != 1 or min(parts) <= 0 or sorted(parts) != parts:
-        raise ValueError(
-            f"scales must be a number from 1 up, or parts of the full size that rise to 1, got {scales!r}."
-        )
-    shapes = [tuple(round(side * part) for side in full) for part in parts]
-    if min(shapes[0]) < SMALLEST_SIDE:
-        raise ValueError(
-            f"The coarsest scale would be {shapes[0][0]} × {shapes[0][1]} pixels; each side needs {SMALLEST_SIDE}. "
-            "Use fewer scales or a larger content image."
-        )
-    return shapes
-
-
-def _counts(steps, scales):
-    """Return how many steps each scale gets; the finest ones get what is left over."""
-    if isinstance(steps, (int, np.integer)):
-        counts = [(steps + index) // scales for index in range(scales)]
-    else:
-        counts = [int(count) for count in steps]
-    if len(counts) != scales or min(counts) < 1:
-        raise ValueError(f"steps must give each of the {scales} scales at least one step, got {steps!r}.")
-    return counts
-
-
-def _start(init, content, styles, blend, seed):
-    """Return the first image, at full size."""
-    if isinstance(init, np.ndarray):
-        return resize(load_image(init), content.shape[:2])
-    if init not in INITS:
-        raise ValueError(f"init must be an array or one of {INITS}, got {init!r}.")
-    if init == "content":
-        return content
-    if init == "recolored":
-        return match_color(content, styles[0], "histogram")
-    if init == "style":
-        return load_image(styles[0], shape=content.shape[:2])
-    noise = np.random.default_rng(seed).normal(127.5, 40, content.shape).astype(np.float32)
-    return noise if init == "noise" else np.float32(1 - blend) * content + np.float32(blend) * noise
-
-
-def _fit(style, shape, style_scale):
-    """Return a style image at the grain that was asked for: its longest side in parts of the generated image's."""
-    if not style_scale > 0:
-        raise ValueError(f"style_scale must be above 0, got {style_scale}.")
-    factor = style_scale * max(shape) / max(style.shape[:2])
-    factor = max(factor, SMALLEST_SIDE / min(style.shape[:2]))
-    return resize(style, tuple(round(side * factor) for side in style.shape[:2]))
-
-
-def _grey(image):
-    return np.repeat(luminance(image)[..., None], 3, axis=-1)
-
-
-def _like(image, reference):
-    """Return `image` with the mean and the spread of the reference's values."""
-    spread = max(float(image.std()), 1e-6)
-    return np.clip((image - image.mean()) / spread * reference.std() + reference.mean(), 0, 255)
-
-
-def _finisher(hues):
-    """Return what turns the optimiser's image into a picture: clipped to 0–255 and, where asked, with the content's
-    hues.
-    """
-
-    def finish(image):
-        image = np.clip(image, 0, 255)
-        return image if hues is None else match_color(image, hues, "luminance")
-
-    return finish
+def _result(record):
+    history = {term: np.array(values, np.float32) for term, values in record.history.items()}
+    return StyleResult(record.image, history, time.perf_counter() - record.began, record.interrupted)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from helpers import style_transfer
+from helpers import style_runs, style_transfer
 from helpers.images import luminance, resize
 from helpers.losses import content_loss, gram_matrix, style_loss, total_variation
 from helpers.optimizers import adam, gradient_descent, lbfgs
@@ -174,9 +174,9 @@ def test_histogram_moves_the_styles_colours(transfer, monkeypatch):
 
 
 def test_style_scale_sets_the_grain(transfer):
-    assert max(style_transfer._fit(STYLE, (200, 300), 1.0).shape) == 300
-    assert max(style_transfer._fit(STYLE, (200, 300), 0.5).shape) == 150
-    assert min(style_transfer._fit(STYLE, (200, 300), 0.01).shape[:2]) == 32
+    assert max(style_runs.fit_style(STYLE, (200, 300), 1.0).shape) == 300
+    assert max(style_runs.fit_style(STYLE, (200, 300), 0.5).shape) == 150
+    assert min(style_runs.fit_style(STYLE, (200, 300), 0.01).shape[:2]) == 32
 
 
 def test_interrupt_returns_the_best_image_so_far(transfer):
