@@ -276,8 +276,10 @@ class StyleTransfer:
         mark = self._fingerprint(content, styles, arguments) if checkpoint else None
         if checkpoint and resume and Path(checkpoint).exists():
             position = runs.load_checkpoint(checkpoint, mark, record)
-        elif self._is_long(content, styles, arguments):
-            print(self.estimate(content, styles, **arguments))
+        elif _may_be_long(content, steps):
+            estimate = self.estimate(content, styles, **arguments)
+            if estimate.seconds >= LONG_RUN:
+                print(estimate)
         iteration = self.iterate(content, styles, position=position, **arguments)
         bar = tqdm(total=None, disable=not progress, file=sys.stdout, leave=False, unit="step", mininterval=0.5)
         try:
@@ -321,13 +323,6 @@ class StyleTransfer:
         total = sum(count * seconds * size / pixels[-1] for count, size in zip(counts, pixels, strict=True))
         memory = peak.bytes and peak.bytes + optimizer.bytes_per_value * content.size
         return Estimate(total, seconds, memory)
-
-    def _is_long(self, content, styles, arguments):
-        """Whether a run is worth two warm-up steps: a guess from its size alone, of 50 thousand pixels a second at
-        worst.
-        """
-        pixels = np.prod(runs.as_picture(content).shape[:2])
-        return int(np.sum(arguments["steps"])) >= 20 and pixels * np.sum(arguments["steps"]) / 5e4 > LONG_RUN
 
     def _objective(self, content, styles, shares):
         """Return a function image → ({term: loss}, gradient) for pictures at the size of this scale."""
@@ -444,3 +439,9 @@ class StyleTransfer:
 def _result(record):
     history = {term: np.array(values, np.float32) for term, values in record.history.items()}
     return StyleResult(record.image, history, time.perf_counter() - record.began, record.interrupted)
+
+
+def _may_be_long(content, steps):
+    """Whether a run is worth two warm-up steps: not if 50 thousand pixels a second would do it in time."""
+    height, width = np.shape(content)[:2]
+    return np.sum(steps) >= 20 and height * width * np.sum(steps) / 5e4 >= LONG_RUN

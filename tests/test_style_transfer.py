@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from helpers import style_runs, style_transfer
+from helpers.commands import _style_benchmark
 from helpers.images import luminance, resize
 from helpers.losses import content_loss, gram_matrix, style_loss, total_variation
 from helpers.optimizers import adam, gradient_descent, lbfgs
@@ -341,3 +342,18 @@ def test_errors_of_a_run(transfer, settings, words):
 def test_small_pictures_are_refused(transfer):
     with pytest.raises(ValueError, match="32 pixels"):
         next(transfer.iterate(CONTENT[:20], STYLE))
+
+
+def test_benchmark_compares_both_recipes(backbone, capsys):
+    """Both minimise the same loss from the same start; times on a tiny network say nothing, so none is checked."""
+    content, style = (resize(image, (64, 64)).clip(0, 255) for image in (CONTENT, STYLE))
+    ratios = _style_benchmark.compare(backbone, content, style, plain_steps=3)
+    assert len(ratios) == 2 and min(ratios) > 0
+    told = capsys.readouterr().out
+    assert "× faster" in told and "× sooner" in told and "GFLOP/s" in told
+    _, losses = _style_benchmark.plain_recipe(
+        backbone, content, style, 3, 6.0, {"content_weight": 1, "style_weight": 9}
+    )
+    transfer = StyleTransfer(backbone, style_weight=9)
+    steps = list(transfer.iterate(content, style, optimizer=adam(6, box=None), steps=4))
+    assert losses == pytest.approx([step.losses["total"] for step in steps[1:]], rel=0.02)
