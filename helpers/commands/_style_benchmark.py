@@ -96,7 +96,8 @@ def plain_recipe(backbone, content, style, steps, rate, settings):
     backbone.model.trainable = True  # as it is in the recipe, so that its tape follows the kernels too
     outputs = {layer.name: layer.output for layer in backbone.model.layers[1:]}
     network = keras.Model(backbone.model.input, outputs)
-    image, optimizer = tf.Variable(content[None]), keras.optimizers.Adam(rate)
+    image = tf.Variable(content[None])
+    optimizer = keras.optimizers.Adam(rate, epsilon=1e-20)  # small beside the gradient, as it is for losses of 1e6
     seconds, losses = [], []
     for _ in range(steps + 1):
         began = time.perf_counter()
