@@ -32,8 +32,8 @@ def load_image(source, max_side=None, shape=None):
     pictures become RGB. The aspect ratio is kept: nothing is ever squeezed.
 
     Args:
-        source: a path, a name of `sample_names()`, the bytes of a file, an open file, or an array
-            (`(height, width)` or `(height, width, 1, 3 or 4)`; 0–255 in any dtype, 0–65535 in uint16).
+        source: a path, a name of `sample_names()`, the bytes of a file, an open file, or an array (`(height, width)` or
+            `(height, width, 1, 3 or 4)`; 0–255 in any dtype, 0–65535 in uint16).
         max_side: longest side of the result in pixels; a smaller picture is left as it is.
         shape: `(height, width)` of the result in pixels. What does not fit is cut off, evenly on both sides.
 

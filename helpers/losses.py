@@ -1,8 +1,8 @@
 """What style transfer minimises: the equations of Gatys, Ecker and Bethge, and the smoothness term.
 
 Papers: "A Neural Algorithm of Artistic Style" (2015, arXiv:1508.06576) and "Image Style Transfer Using Convolutional
-Neural Networks" (CVPR 2016); the equation numbers below are the same in both. N is the number of channels of a layer,
-M the number of its positions (height times width), F its features, one row per position.
+Neural Networks" (CVPR 2016); the equation numbers below are the same in both. N is the number of channels of a layer, M
+the number of its positions (height times width), F its features, one row per position.
 
 Every function takes tensors or arrays of any real dtype, computes in float32 and returns a tensor. A loss is a scalar,
 summed over the batch. `normalization="paper"` is the papers' formula; `"mean"` divides it so that the same weights hold

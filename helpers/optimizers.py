@@ -104,12 +104,10 @@ def adam(rate=6.0, decay=1.0, decay_every=100, staircase=True, beta_1=0.9, beta_
 def lbfgs(pairs=10, first_step=4.0, box=None):
     """Return L-BFGS-B as in SciPy (Byrd, Lu, Nocedal and Zhu, 1995): gradient and curvature from the last few steps.
 
-    Nearly every step is one evaluation; a line search that overshoots takes one more. SciPy's default first step, one
-    grey
-    level shared among all pixels, would waste several: pixels are measured in a unit that makes it `first_step`.
+    A line search takes one evaluation, and one more where it overshoots. SciPy's own first step, one grey level shared
+    among all pixels, would waste several: pixels are measured in a unit that makes it `first_step`.
 
-    Its `memory` holds the last image that it accepted; the curvature is gathered anew after a pause, in about `pairs`
-    steps.
+    Its `memory` holds the last image that it accepted; the curvature is gathered anew after a pause.
 
     Args:
         pairs: how many earlier steps describe the curvature. Each costs 16 bytes per value of the image.

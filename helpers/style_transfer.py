@@ -82,9 +82,7 @@ class Estimate:
 
 
 class DivergedError(ArithmeticError):
-    """A loss became NaN or infinite; the message names the term and the knob. `result` holds the run up to then, or
-    None.
-    """
+    """A loss became NaN or infinite; the message names the term and the knob. `result`: the run up to then, or None."""
 
     result = None
 
@@ -103,8 +101,7 @@ class StyleTransfer:
         content_weight: α. A weight of 0 leaves the term out, and its layers uncomputed.
         style_weight: β.
         tv_weight: γ.
-        normalization: see `helpers.losses`. The default weights fit `"mean"`; `"paper"` wants others, about
-            `content_weight=1, style_weight=1e3` and `tv_weight=1e-3` on VGG19.
+        normalization: see `helpers.losses`. The default weights fit `"mean"`; `"paper"` wants others for each network.
 
     Raises:
         ValueError: if a layer or a normalisation is unknown, a weight is negative, or all of them are 0.
@@ -118,7 +115,7 @@ class StyleTransfer:
         content_layers=None,
         style_layers=None,
         content_weight=1.0,
-        style_weight=1.0,
+        style_weight=50.0,
         tv_weight=0.0,
         normalization="mean",
     ):
@@ -174,11 +171,9 @@ class StyleTransfer:
             optimizer: `lbfgs()` (the default), `adam(...)` or `gradient_descent(...)`.
             steps: evaluations in all, shared evenly among the scales, or a list with a number for each scale.
             scales: coarse to fine. A number n stands for n sizes, each twice the one before; a list gives each as a
-                part of the full size, the last one being 1. Each scale starts from the enlarged result of the one
-                before.
+                part of the full size, the last one being 1. Each starts from the enlarged result of the one before.
             shares: how much of each style, as numbers of any sum. Default: equal.
-            style_scale: longest side of the style, in parts of the generated image's: small is fine grain, large is
-                coarse.
+            style_scale: longest side of the style, in parts of the generated image's: 0.5 is fine grain, 2 is coarse.
             blend: for `init="blend"`, how much of it is noise, 0–1.
             preserve_color: None, `"luminance"` (style transfer on brightness alone, the content's hues put back) or
                 `"histogram"` (the style's colours are first moved onto the content's). See `match_color`.
