@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from helpers import style_runs, style_transfer
+from helpers.backbones import load_backbone
 from helpers.commands import _style_benchmark
 from helpers.images import luminance, resize
 from helpers.losses import content_loss, gram_matrix, style_loss, total_variation
@@ -357,3 +358,13 @@ def test_benchmark_compares_both_recipes(backbone, capsys):
     transfer = StyleTransfer(backbone, style_weight=9)
     steps = list(transfer.iterate(content, style, optimizer=adam(6, box=None), steps=4))
     assert losses == pytest.approx([step.losses["total"] for step in steps[1:]], rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["mini_vgg", "vgg16", "vgg19"])
+def test_vgg_names_work_on_every_vgg(name):
+    keras.utils.set_random_seed(0)
+    transfer = StyleTransfer(
+        load_backbone(name, weights=None), ["block4_conv2"], [f"block{block}_conv1" for block in range(1, 6)]
+    )
+    result = transfer.stylize(CONTENT, STYLE, init="recolored", steps=3, progress=False)
+    assert result.history["total"][-1] < result.history["total"][0]
