@@ -1,10 +1,110 @@
-"""Pictures as arrays: RGB, float32, `(height, width, 3)`, 0–255. Reading, resizing, writing."""
+"""Pictures as arrays: RGB, float32, `(height, width, 3)`, 0–255. Reading, resizing, matching colours, writing."""
+
+import importlib.util
+import io
+import os
+from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from helpers.storage import DATA, whole_file
+
+FOLDER = DATA / "images"
+LARGEST = 100_000_000  # pixels; a file that claims more is refused before it is unpacked
+LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # of R, G and B in Y of YIQ (ITU-R BT.601)
+_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+_PHOTOGRAPHS = {  # in packages that the course needs anyway
+    "china": ("sklearn", "datasets/images/china.jpg"),
+    "flower": ("sklearn", "datasets/images/flower.jpg"),
+    "grace_hopper": ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"),
+}
 
 
 class ImageError(ValueError):
     """A picture that cannot be used; the message says what was given, what was expected, and what to do."""
+
+
+def load_image(source, max_side=None, shape=None):
+    """Return a picture as RGB, float32, `(height, width, 3)`, 0–255.
+
+    A photograph is turned the way it was taken (EXIF), transparency goes onto white, and grey, palette, CMYK and 16-bit
+    pictures become RGB. The aspect ratio is kept: nothing is ever squeezed.
+
+    Args:
+        source: a path, a name of `sample_names()`, the bytes of a file, an open file, or an array (`(height, width)` or
+            `(height, width, 1, 3 or 4)`; 0–255 in any dtype, 0–65535 in uint16).
+        max_side: longest side of the result in pixels; a smaller picture is left as it is.
+        shape: `(height, width)` of the result in pixels. What does not fit is cut off, evenly on both sides.
+
+    Raises:
+        ImageError: if the source is missing, broken, too large (100 million pixels) or no picture.
+    """
+    image = _from_array(source) if isinstance(source, np.ndarray) else _from_file(source)
+    if shape is not None:
+        image = _cover(image, shape)
+    elif max_side is not None and max(image.shape[:2]) > max_side:
+        image = resize(image, fitted(image.shape, max_side))
+    return np.clip(image, 0, 255)
+
+
+def sample_names():
+    """Return the names that `sample_image` knows: three photographs, and every picture in `data/images/`, sorted."""
+    return sorted({*_PHOTOGRAPHS, *_pictures()})
+
+
+def sample_image(name, max_side=None, shape=None):
+    """Return the picture of that name, as `load_image` does.
+
+    Raises:
+        ImageError: if there is none; the message lists the names.
+    """
+    pictures = _pictures()
+    if name in pictures:
+        return load_image(pictures[name], max_side, shape)
+    if name in _PHOTOGRAPHS:
+        return load_image(_photograph(name), max_side, shape)
+    raise ImageError(
+        f"There is no sample image {name!r}. Choose one of {', '.join(sample_names())}, "
+        "or copy a picture to data/images/."
+    )
+
+
+def fitted(shape, max_side):
+    """Return `(height, width)` of a picture of `shape` whose longest side is `max_side` pixels; no side is below 1."""
+    height, width = shape[:2]
+    scale = max_side / max(height, width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def resize(image, shape):
+    """Return `image` at `(height, width)`, smoothed when it shrinks (Lanczos).
+
+    Values keep their range, except that a sharp edge may overshoot it a little.
+
+    Args:
+        image: `(height, width, channels)`, any real dtype.
+        shape: `(height, width)` in pixels.
+
+    Returns:
+        float32 `(height, width, channels)`.
+    """
+    image = np.asarray(image, np.float32)
+    height, width = (int(side) for side in shape)
+    if image.ndim != 3:
+        raise ImageError(f"resize expects one picture, (height, width, channels), got the shape {image.shape}.")
+    if height < 1 or width < 1:
+        raise ImageError(f"resize expects a height and a width of at least 1 pixel, got {tuple(shape)}.")
+    if image.shape[:2] == (height, width):
+        return image.copy()
+    channels = np.moveaxis(image, -1, 0)
+    return np.stack(
+        [
+            np.asarray(Image.fromarray(np.ascontiguousarray(one)).resize((width, height), Image.LANCZOS))
+            for one in channels
+        ],
+        axis=-1,
+    )
 
 
 def to_uint8(image):
@@ -22,3 +122,175 @@ def to_uint8(image):
     if not np.isfinite(image).all():
         raise ImageError("The image holds NaN or infinite values: the run that made it diverged. Use a smaller step.")
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+
+
+def save_image(path, image, quality=95):
+    """Write `image` to `path`; the ending says how (.png keeps every value). The file is never half there.
+
+    Args:
+        path: where it goes; missing folders are made.
+        image: `(height, width, 3)` or `(height, width)`, grey levels 0–255, any real dtype.
+        quality: of a JPEG or WebP, 1–100.
+
+    Raises:
+        ImageError: if the ending names no picture format, or the array is no picture.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in _ENDINGS:
+        raise ImageError(
+            f"Cannot tell a picture format from {path.name!r}. End the name with one of {', '.join(_ENDINGS)}."
+        )
+    pixels = to_uint8(image)
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[-1] != 3):
+        raise ImageError(f"save_image expects (height, width, 3) or (height, width), got the shape {pixels.shape}.")
+    options = {"quality": quality} if path.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
+    with whole_file(path) as partial:
+        Image.fromarray(pixels).save(partial, **options)
+
+
+def luminance(image):
+    """Return the brightness Y of YIQ, `(height, width)`, float32, 0–255, of an RGB image."""
+    return np.asarray(image, np.float32)[..., :3] @ LUMINANCE
+
+
+def match_color(image, reference, mode="luminance"):
+    """Return `image` with the colours of `reference` (Gatys et al., "Preserving Color in Neural Artistic Style
+    Transfer", 2016).
+
+    Args:
+        image: `(height, width, 3)`, 0–255.
+        reference: `(height, width, 3)`, 0–255; for `"luminance"` of the same size as `image`.
+        mode: `"luminance"` keeps the brightness of `image` and takes the hue of `reference`, pixel by pixel (section
+            5). `"histogram"` moves all colours of `image` by one linear map so that their mean and covariance become
+            those of `reference`: A = Σ_r^½ Σ_i^−½ (section 4).
+
+    Returns:
+        float32 `(height, width, 3)`, clipped to 0–255.
+    """
+    image, reference = np.asarray(image, np.float32), np.asarray(reference, np.float32)
+    if mode == "luminance":
+        if image.shape != reference.shape:
+            raise ImageError(
+                f"match_color by luminance needs two pictures of one size, got {image.shape} and {reference.shape}."
+            )
+        # I and Q of YIQ hold no brightness, so adding the same amount to R, G and B changes Y alone.
+        return np.clip(reference + (luminance(image) - luminance(reference))[..., None], 0, 255)
+    if mode == "histogram":
+        return np.clip(_match_covariance(image, reference), 0, 255)
+    raise ImageError(f"mode must be 'luminance' or 'histogram', got {mode!r}.")
+
+
+def _match_covariance(image, reference):
+    pixels, others = (values.reshape(-1, 3).astype(np.float64) for values in (image, reference))
+    spread, target = (np.cov(values, rowvar=False) + 1e-3 * np.eye(3) for values in (pixels, others))
+    transform = _power(target, 0.5) @ _power(spread, -0.5)
+    moved = (pixels - pixels.mean(axis=0)) @ transform.T + others.mean(axis=0)
+    return moved.reshape(image.shape).astype(np.float32)
+
+
+def _power(symmetric, exponent):
+    values, vectors = np.linalg.eigh(symmetric)
+    return (vectors * values**exponent) @ vectors.T
+
+
+def _cover(image, shape):
+    """Resize so that `shape` is filled, then cut the middle out."""
+    height, width = (int(side) for side in shape)
+    if height < 1 or width < 1:
+        raise ImageError(f"shape must be (height, width) of at least 1 pixel each, got {tuple(shape)}.")
+    scale = max(height / image.shape[0], width / image.shape[1])
+    image = resize(image, (max(height, round(image.shape[0] * scale)), max(width, round(image.shape[1] * scale))))
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    return image[top : top + height, left : left + width]
+
+
+def _pictures():
+    """Return {name: path} of the pictures in `data/images/`."""
+    if not FOLDER.is_dir():
+        return {}
+    return {
+        path.stem: path for path in sorted(FOLDER.iterdir()) if path.suffix.lower() in _ENDINGS and path.name[0] != "."
+    }
+
+
+def _photograph(name):
+    package, file = _PHOTOGRAPHS[name]
+    found = importlib.util.find_spec(package)  # finds the folder without importing the package
+    path = found and Path(found.submodule_search_locations[0]) / file
+    if not path or not path.is_file():
+        raise ImageError(
+            f"The photograph {name!r} is part of the package {package}, which lacks it here: reinstall {package}."
+        )
+    return path
+
+
+def _from_array(array):
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or array.shape[-1] not in (1, 3, 4) or not array.size:
+        raise ImageError(
+            f"A picture as an array is (height, width) or (height, width, 1, 3 or 4), got the shape {array.shape}."
+        )
+    image = array.astype(np.float32) / (257 if array.dtype == np.uint16 else 1)
+    if not np.isfinite(image).all():
+        raise ImageError("The array holds NaN or infinite values; a picture holds 0–255.")
+    return _on_white(image)
+
+
+def _from_file(source):
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        name, file = "the bytes given", io.BytesIO(source)
+    elif isinstance(source, (str, os.PathLike)):
+        name, file = str(source), _path(source)
+    elif hasattr(source, "read"):
+        name, file = str(getattr(source, "name", "the open file")), source
+    else:
+        raise ImageError(
+            f"load_image takes a path, a sample's name, bytes, an open file or an array, got {type(source).__name__}."
+        )
+    try:
+        with Image.open(file) as picture:
+            return _unpacked(picture, name)
+    except UnidentifiedImageError:
+        raise ImageError(f"{name} is no picture that can be read here. Convert it to PNG or JPEG.") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        if isinstance(error, ImageError):
+            raise
+        raise ImageError(f"{name} cannot be read: {error}. Open and save it anew in an image program.") from error
+
+
+def _path(source):
+    path = Path(source).expanduser()
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise ImageError(f"{source} is a folder; name a picture in it.")
+    if str(source) in _pictures():
+        return _pictures()[str(source)]
+    if str(source) in _PHOTOGRAPHS:
+        return _photograph(str(source))
+    raise ImageError(f"There is no file {source}. Check the path, or use one of the names {', '.join(sample_names())}.")
+
+
+def _unpacked(picture, name):
+    """Return the pixels of an open PIL picture as float32 RGB."""
+    width, height = picture.size
+    if width * height > LARGEST:
+        raise ImageError(
+            f"{name} has {width} × {height} pixels, more than {LARGEST:,}. Make it smaller in an image program first."
+        )
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I;16"):
+        return _on_white(np.asarray(picture, np.float32)[..., None] / 257)
+    if picture.mode in ("I", "F"):  # 32-bit grey; files of 16 bits come as I too
+        grey = np.asarray(picture, np.float32)[..., None]
+        return _on_white(np.clip(grey / (257 if grey.max() > 255 else 1), 0, 255))
+    transparent = picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info
+    return _on_white(np.asarray(picture.convert("RGBA" if transparent else "RGB"), np.float32))
+
+
+def _on_white(image):
+    if image.shape[-1] == 4:
+        opacity = image[..., 3:] / 255
+        return image[..., :3] * opacity + 255 * (1 - opacity)
+    return np.repeat(image, 3, axis=-1) if image.shape[-1] == 1 else image
