@@ -4,6 +4,7 @@ Knows nothing of what is in the files.
 """
 
 import hashlib
+import http.client
 import os
 import tempfile
 import threading
@@ -91,7 +92,7 @@ def download(url, path, digest, answer_within=4.0, stall=10.0):
                 raise DownloadError(f"what came from {url} is not the file that was expected (its checksum differs)")
     except DownloadError:
         raise
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         raise DownloadError(f"{_host(url)}: {error}") from error
 
 
