@@ -86,7 +86,9 @@ class Response:
         return block
 
 
-@pytest.mark.parametrize("failure", [TimeoutError("timed out"), ssl.SSLError("broken"), http.client.IncompleteRead(b"half")])
+@pytest.mark.parametrize(
+    "failure", [TimeoutError("timed out"), ssl.SSLError("broken"), http.client.IncompleteRead(b"half")]
+)
 def test_a_broken_download_leaves_nothing(tmp_path, monkeypatch, failure):
     monkeypatch.setattr(storage, "_open", lambda *args: Response(b"half", failure))
     with pytest.raises(storage.DownloadError, match="example.org"):
