@@ -114,7 +114,8 @@ def _downloaded_mnist(again):
     if MNIST_URL in _unreachable and not again:
         raise _unreachable[MNIST_URL]
     try:
-        storage.download(MNIST_URL, storage.CACHE / "mnist.npz", MNIST_SHA256)
+        patience = 10.0 if again else 2.0  # seconds for an answer; "auto" has something to fall through to
+        storage.download(MNIST_URL, storage.CACHE / "mnist.npz", MNIST_SHA256, patience)
     except OSError as error:
         _unreachable[MNIST_URL] = error
         raise
