@@ -56,6 +56,7 @@ class GifRecorder:
         self.every, self.size, self.fps, self.hold, self.max_bytes = int(every), size, fps, hold, max_bytes
         self.frames = []
         self._offered = 0
+        self._saved = 0
 
     def add(self, frame):
         """Offer the next frame: an image `(h, w, 3)` or `(h, w)`, 0–255, or a matplotlib figure, which is then closed.
@@ -96,6 +97,7 @@ class GifRecorder:
             data = self._encode([_shrink(frame, longest) for frame in self.frames])
         with whole_file(self.path) as partial:
             partial.write_bytes(data)
+        self._saved = len(self.frames)
         return self.path
 
     def show(self, caption="The optimisation, frame by frame"):
@@ -106,7 +108,7 @@ class GifRecorder:
         """
         from IPython.display import HTML
 
-        if not self.path.is_file():
+        if self._saved != len(self.frames) or not self.path.is_file():
             self.save()
         data = base64.b64encode(self.path.read_bytes()).decode()
         return HTML(f'<img src="data:image/gif;base64,{data}" alt="{html.escape(caption)}">')

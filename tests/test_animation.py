@@ -102,6 +102,17 @@ def test_shown_it_needs_no_file_and_no_kernel(tmp_path):
     assert shown.startswith('<img src="data:image/gif;base64,R0lGOD') and "<b>" not in shown
 
 
+def test_what_is_shown_is_this_recording_not_an_older_file(tmp_path):
+    shown = []
+    for level in (0, 200):
+        recorder = GifRecorder(tmp_path / "run.gif")
+        recorder.add(ramp(level))
+        shown.append(recorder.show().data)
+    recorder.add(ramp(100))
+    shown.append(recorder.show().data)
+    assert len(set(shown)) == 3
+
+
 @pytest.mark.parametrize(
     "arguments", [{"every": 0}, {"every": 1.5}, {"fps": 0}, {"fps": 51}, {"hold": -1}, {"size": 0}, {"max_bytes": 0}]
 )
