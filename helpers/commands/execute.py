@@ -88,10 +88,8 @@ def execute(notebook, timeout):
     """Run all cells in a fresh kernel of this very Python, in the notebooks' folder; a cell that raises ends it."""
     from nbclient import NotebookClient
 
-    client = NotebookClient(
-        notebook, timeout=timeout, kernel_name="python3", resources={"metadata": {"path": NOTEBOOKS}}
-    )
-    client.execute()
+    place = {"metadata": {"path": NOTEBOOKS}}
+    NotebookClient(notebook, timeout=timeout, kernel_name="python3", resources=place, coalesce_streams=True).execute()
 
 
 def normalise(notebook):
