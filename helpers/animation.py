@@ -9,7 +9,7 @@ import imageio.v3 as imageio
 import numpy as np
 from PIL import Image
 
-from helpers.images import to_uint8
+from helpers.images import fitted, to_uint8
 from helpers.storage import whole_file
 
 COLOURS = 256  # what a GIF's palette holds
@@ -137,12 +137,10 @@ def _rasterise(figure, wanted):
 
 
 def _shrink(frame, longest):
-    height, width = frame.shape[:2]
-    scale = longest / max(height, width)
-    if scale >= 1:
+    if longest >= max(frame.shape[:2]):
         return frame
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS))
+    height, width = fitted(frame.shape, longest)
+    return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.LANCZOS))
 
 
 def _share_palette(frames):

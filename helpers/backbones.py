@@ -5,7 +5,6 @@ transfer or a dream needs. Weights come from this machine wherever they can: see
 """
 
 import difflib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -304,8 +303,7 @@ def _on_this_machine(name):
     path = storage.find_local(f"{name}.weights.h5", recipe.file)
     if path is not None:
         return path, f"local file {path.name}"
-    home = os.environ.get("KERAS_HOME", "").strip() or Path.home() / ".keras"
-    path = Path(home).expanduser() / "models" / recipe.file
+    path = storage.keras_home() / "models" / recipe.file
     return (path, f"Keras' cache, {path.name}") if path.is_file() else None
 
 

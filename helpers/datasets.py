@@ -4,11 +4,9 @@
 there but cannot be used is an error, never a reason to fall through.
 """
 
-import os
 import zipfile
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -108,9 +106,9 @@ def _why_not_local(name):
 
 def _downloaded_mnist(again):
     """Return MNIST's path in Keras' cache or, after a download, in `data/cache/`; raise `OSError` if it has none."""
-    keras_home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-    if (keras_home / "datasets" / "mnist.npz").is_file():
-        return keras_home / "datasets" / "mnist.npz"
+    kept = storage.keras_home() / "datasets" / "mnist.npz"
+    if kept.is_file():
+        return kept
     if MNIST_URL in _unreachable and not again:
         raise _unreachable[MNIST_URL]
     try:

@@ -149,7 +149,7 @@ def save_image(path, image, quality=95):
 
 
 def luminance(image):
-    """Return the brightness Y of YIQ, `(height, width)`, float32, 0–255, of an RGB image."""
+    """Return the brightness Y of YIQ, `(..., height, width)`, float32, 0–255, of an RGB image or a batch of them."""
     return np.asarray(image, np.float32)[..., :3] @ LUMINANCE
 
 

@@ -39,6 +39,11 @@ def find_local(*names):
     return None
 
 
+def keras_home():
+    """Return the folder in which Keras keeps what it fetched: `$KERAS_HOME` if set, else `~/.keras`."""
+    return Path(os.environ.get("KERAS_HOME", "").strip() or Path.home() / ".keras").expanduser()
+
+
 def sha256(path):
     """Return the SHA-256 of a file as 64 hexadecimal digits."""
     with open(path, "rb") as file:

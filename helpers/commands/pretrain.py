@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers import storage
+from helpers.images import luminance
 
 PICTURES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
 
@@ -194,7 +195,7 @@ def vary_color(images, generator, strength=0.3):
     """Return float images, 0–255, with brightness, contrast and saturation each multiplied by 1 ± `strength`."""
     factors = generator.uniform(1 - strength, 1 + strength, (3, len(images), 1, 1, 1))
     brightness, contrast, saturation = factors.astype(np.float32)
-    gray = images @ np.array([0.299, 0.587, 0.114], np.float32)
+    gray = luminance(images)
     level = gray.mean(axis=(1, 2))[:, None, None, None]
     # saturation pulls towards each pixel's grey, contrast towards the picture's grey; both and brightness in one pass
     varied = images * (saturation * contrast * brightness)
