@@ -236,8 +236,12 @@ def test_recorder_gets_frames_of_one_size_with_their_detail(dreamer, capsys):
 
 
 def test_divergence_is_said_and_keeps_the_run_up_to_then(backbone, dreamer, monkeypatch):
-    with pytest.raises(DivergedError, match="Step 1.*coefficients") as caught:
-        DeepDream(backbone, LayerObjective({"first": 3e38, "second": 3e38})).dream(IMAGE, **PLAIN)
+    class Bright(Brightness):
+        def loss(self, features, values):
+            return super().loss(features, values) * 3e38
+
+    with pytest.raises(DivergedError, match="Step 1: the loss is inf.*coefficients") as caught:
+        DeepDream(backbone, Bright()).dream(IMAGE, **PLAIN)
     assert caught.value.result is None
     real, calls = deepdream.tiled_gradient, []
 
