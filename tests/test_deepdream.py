@@ -13,7 +13,6 @@ from helpers.deepdream import (
     ChannelObjective,
     DeepDream,
     DivergedError,
-    LayerObjective,
     add_detail,
     ascend,
     enlarge_middle,
