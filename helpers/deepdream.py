@@ -261,8 +261,11 @@ def smooth_gradient(gradient, width):
     """
     if not width > 0:
         raise ValueError(f"smoothing must be 0 or a width in pixels above 0, got {width}.")
-    levels = [gaussian_filter(gradient, (sigma, sigma, 0)) for sigma in (width / 2, width, 2 * width)]
-    return np.mean([level / (np.abs(level).mean() + EPSILON) for level in levels], axis=0)
+    total = np.zeros_like(gradient)
+    for sigma in (width / 2, width, 2 * width):
+        level = gaussian_filter(gradient, (sigma, sigma, 0))
+        total += level / (np.abs(level).mean() + EPSILON)
+    return total / 3
 
 
 def octave_shapes(shape, octaves, octave_scale, smallest_side=32):
