@@ -253,7 +253,7 @@ def smooth_gradient(gradient, width):
     """Return the mean of the gradient at three widths of a Gaussian: half of `width`, `width` and twice that.
 
     A gradient is full of single-pixel noise, which excites features but means nothing to people. Each width has a say
-    of its own, as every level is divided by its mean magnitude.
+    of its own, as every level is brought to the mean magnitude of the gradient.
 
     Args:
         gradient: float32 `(height, width, channels)`.
@@ -261,10 +261,10 @@ def smooth_gradient(gradient, width):
     """
     if not width > 0:
         raise ValueError(f"smoothing must be 0 or a width in pixels above 0, got {width}.")
-    total = np.zeros_like(gradient)
+    magnitude, total = np.abs(gradient).mean(), np.zeros_like(gradient)
     for sigma in (width / 2, width, 2 * width):
         level = gaussian_filter(gradient, (sigma, sigma, 0))
-        total += level / (np.abs(level).mean() + EPSILON)
+        total += level * (magnitude / (np.abs(level).mean() + EPSILON))
     return total / 3
 
 
