@@ -265,7 +265,8 @@ def smooth_gradient(gradient, width):
     magnitude, total = np.abs(gradient).mean(), np.zeros_like(gradient)
     for sigma in (width / 2, width, 2 * width):
         level = gaussian_filter(gradient, (sigma, sigma, 0))
-        total += level * (magnitude / (np.abs(level).mean() + EPSILON))
+        level *= magnitude / (np.abs(level).mean() + EPSILON)
+        total += level
     return total / 3
 
 
