@@ -107,11 +107,11 @@ def random_affine(images, rotation=10.0, scale=0.1, shear=0.1, shift=2.0):
     )
 
 
-def digit_pipeline(images, labels, batch_size, seed=0, augment=random_affine):
+def image_pipeline(images, labels, batch_size, seed=0, augment=None):
     """Return a `tf.data.Dataset` of one epoch: shuffle, batch, augment, prefetch.
 
     Args:
-        images: float32 `(n, 28, 28, 1)`, 0–1.
+        images: `(n, height, width, channels)`, of any dtype; uint8 ones stay small until `augment` makes them floats.
         labels: int `(n,)`.
         batch_size: images per batch; an incomplete last batch is left out, so that every step weighs the same.
         seed: seeds the order; each epoch has another one.
@@ -122,6 +122,11 @@ def digit_pipeline(images, labels, batch_size, seed=0, augment=random_affine):
     if augment is not None:
         pipeline = pipeline.map(lambda batch, targets: (augment(batch), targets))
     return pipeline.prefetch(2)
+
+
+def digit_pipeline(images, labels, batch_size, seed=0, augment=random_affine):
+    """Return `image_pipeline` for digits, float32 `(n, 28, 28, 1)`, 0–1, which are turned and shifted by default."""
+    return image_pipeline(images, labels, batch_size, seed, augment)
 
 
 @keras.saving.register_keras_serializable("cnn_atelier")
