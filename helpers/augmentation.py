@@ -77,3 +77,26 @@ def centre(images, side=24):
     """Return test images as a network trained on `distort` takes them: the central crop, standardised."""
     top, left = (images.shape[1] - side) // 2, (images.shape[2] - side) // 2
     return tf.image.per_image_standardization(images[:, top : top + side, left : left + side])
+
+
+def scaled(images):
+    """Return images, 0–255, as float32 of about mean 0 and standard deviation 1; CIFAR-10 has 121 and 64."""
+    return (tf.cast(images, tf.float32) - 121.0) / 64.0
+
+
+def flip_and_shift(images, shift=2, side=None):
+    """Return training images mirrored at random and shifted by up to `shift` pixels either way, scaled to mean 0.
+
+    Args:
+        images: uint8 `(batch, height, width, 3)`, 0–255.
+        shift: pixels; what comes in from outside is black.
+        side: the pixels that the images are brought to, or None to leave them at their size. A smaller side trains
+            faster and shows the network the same objects.
+
+    Returns:
+        float32 `(batch, side, side, 3)`.
+    """
+    images = scaled(random_window(images, images.shape[1], shift))
+    if side in (None, images.shape[1]):
+        return images
+    return tf.image.resize(images, (side, side), antialias=True)

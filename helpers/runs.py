@@ -43,8 +43,17 @@ def load_run(name):
 
 def processor():
     """Return the processor's name as the operating system tells it."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def processor_flags():
+    """Return the processor's abilities as Linux names them, a set of words such as "avx2"; elsewhere an empty set."""
+    return set(_cpuinfo("flags").split())
+
+
+def _cpuinfo(entry):
     try:
         with open("/proc/cpuinfo") as file:
-            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
+            return next(line.partition(":")[2].strip() for line in file if line.startswith(entry))
     except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+        return ""
