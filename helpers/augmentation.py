@@ -85,18 +85,14 @@ def scaled(images):
 
 
 def flip_and_shift(images, shift=2, side=None):
-    """Return training images mirrored at random and shifted by up to `shift` pixels either way, scaled to mean 0.
+    """Return training images mirrored at random and shifted by up to `shift` pixels either way, and scaled.
 
     Args:
         images: uint8 `(batch, height, width, 3)`, 0–255.
         shift: pixels; what comes in from outside is black.
-        side: the pixels that the images are brought to, or None to leave them at their size. A smaller side trains
-            faster and shows the network the same objects.
+        side: of the random square that is cut out, pixels; None takes all of the image. A smaller one trains faster.
 
     Returns:
-        float32 `(batch, side, side, 3)`.
+        float32 `(batch, side, side, 3)`, about mean 0 and standard deviation 1.
     """
-    images = scaled(random_window(images, images.shape[1], shift))
-    if side in (None, images.shape[1]):
-        return images
-    return tf.image.resize(images, (side, side), antialias=True)
+    return scaled(random_window(images, side or images.shape[1], shift))

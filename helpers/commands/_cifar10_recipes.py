@@ -67,7 +67,7 @@ def run_modern(arguments):
     labels = np.eye(len(data.class_names), dtype=np.float32)[data.y_train]
 
     def epoch_of(number):
-        side = 24 if number < arguments.small_epochs else 32
+        side = 24 if number < arguments.small_epochs else None
         return training.image_pipeline(
             data.x_train, labels, BATCH, arguments.seed + number,
             lambda images: augmentation.flip_and_shift(images, arguments.shift, side),
