@@ -28,6 +28,11 @@ def save_run(name, record):
         partial.write_text(json.dumps(record, indent=1) + "\n")
 
 
+def recorded(beginning=""):
+    """Return the names of the recorded runs that begin so, in alphabetical order."""
+    return sorted(path.stem for path in RUNS.glob(f"{beginning}*.json"))
+
+
 def load_run(name):
     """Return the run recorded as `name`, a dict.
 
@@ -36,7 +41,7 @@ def load_run(name):
     """
     path = RUNS / f"{name}.json"
     if not path.is_file():
-        known = ", ".join(sorted(found.stem for found in RUNS.glob("*.json"))) or "none"
+        known = ", ".join(recorded()) or "none"
         raise FileNotFoundError(f"No run is recorded as {name!r}. Recorded are: {known}.")
     return json.loads(path.read_text())
 

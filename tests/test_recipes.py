@@ -74,6 +74,7 @@ def test_the_modern_recipe_is_recorded_as_it_ran(few, capsys):
         assert train(few, *options) == 0
     finally:
         keras.config.set_dtype_policy("float32")
+    assert runs.recorded("cifar10") == ["cifar10-modern"] and runs.recorded("mnist") == []
     recorded = runs.load_run("cifar10-modern")
     assert recorded["options"] == {
         "epochs": 2, "small_epochs": 1, "width": 4, "rate": 0.3, "shift": 2, "precision": "float32",
