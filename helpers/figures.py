@@ -362,8 +362,8 @@ def plot_heat(images, heat, titles=None, colours=None, columns=8, size=1.4, titl
         above, below = (axes[2 * (index // columns) + row, index % columns] for row in (0, 1))
         draw_image(above, image)
         height, width = np.asarray(image).shape[:2]
-        draw_image(below, 0.35 * np.asarray(image, float))
-        below.imshow(warmth, cmap="inferno", alpha=0.75, vmin=0, vmax=1, interpolation="bicubic",
+        draw_image(below, image)
+        below.imshow(warmth, cmap="inferno", alpha=0.65, vmin=0, vmax=1, interpolation="bicubic",
                      extent=(-0.5, width - 0.5, height - 0.5, -0.5))  # fmt: skip
         if titles is not None:
             above.set_title(titles[index], fontsize=8, color=colours[index] if colours else "black")
