@@ -4,18 +4,19 @@
 there but cannot be used is an error, never a reason to fall through.
 """
 
+import tempfile
 import zipfile
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from helpers import storage, synthetic
+from helpers import archives, storage, synthetic
 
-MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
-MNIST_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
 SOURCES = ("auto", "local", "download", "synthetic")
 VALIDATION = 5000  # images of the training set that are held out of the 50,000 or more that it has
+BATCHES = "cifar-10-batches-py"  # the folder in the archive that CIFAR-10's author publishes
 LARGEST_ARCHIVE = 2**30  # bytes unpacked; CIFAR-10 is 184 MB
 # What NumPy and zipfile raise, between them, for a damaged archive
 ARCHIVE_ERRORS = (OSError, ValueError, EOFError, MemoryError, RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error)
@@ -72,29 +73,106 @@ def load_mnist(source="auto"):
     Raises:
         DatasetError: if the file is damaged or is not MNIST, or if the source asked for is not there.
     """
+    return _load(MNIST, source)
+
+
+def load_cifar10(source="auto"):
+    """Return small colour photographs of ten classes: CIFAR-10, or drawn shapes where CIFAR-10 cannot be had.
+
+    CIFAR-10 (Krizhevsky, 2009) has 50,000 training and 10,000 test images of 32×32 RGB. The last 5,000 training images
+    become the validation set.
+
+    Args:
+        source: as for `load_mnist`. "local" takes `cifar10.npz`, or the files that its author publishes,
+            `cifar-10-python.tar.gz` or the folder `cifar-10-batches-py`; "synthetic" draws shapes, which have ten
+            classes of their own.
+
+    Returns:
+        A `Dataset`; images `(n, 32, 32, 3)`.
+
+    Raises:
+        DatasetError: as for `load_mnist`.
+    """
+    return _load(CIFAR10, source)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What is known of one dataset: where it comes from, what is in it, and what stands in for it."""
+
+    name: str
+    local: tuple  # file or folder names, the first that is there is taken
+    kept: tuple  # the same in Keras' cache
+    url: str
+    digest: str
+    shape: tuple
+    class_names: tuple
+    draw: object
+    drawn_names: tuple
+    drawn: str
+
+    @property
+    def published(self):
+        """The name of the file at `url`."""
+        return self.url.rpartition("/")[2]
+
+    def read(self, path):
+        """Return `(x_train, y_train), (x_test, y_test)` of a file or folder; raise `DatasetError` if it is damaged."""
+        if path.suffix == ".npz":
+            return read_npz(path, self.shape, len(self.class_names))
+        return read_batches(path, len(self.class_names))
+
+
+MNIST = _Kind(
+    name="MNIST",
+    local=("mnist.npz",),
+    kept=("mnist.npz",),
+    url="https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz",
+    digest="731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1",
+    shape=(28, 28),
+    class_names=tuple("0123456789"),
+    draw=synthetic.digits,
+    drawn_names=tuple("0123456789"),
+    drawn="drawn digits",
+)
+CIFAR10 = _Kind(
+    name="CIFAR-10",
+    local=("cifar10.npz", BATCHES, "cifar-10-python.tar.gz"),
+    kept=(f"{BATCHES}-target/{BATCHES}", BATCHES, f"{BATCHES}.tar.gz"),  # newer, older and oldest releases of Keras
+    url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+    digest="6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+    shape=(32, 32, 3),
+    class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    draw=synthetic.shapes,
+    drawn_names=synthetic.SHAPES,
+    drawn="drawn shapes",
+)
+
+
+def _load(kind, source):
+    """Return the dataset from the first place that has it, of those that `source` allows."""
     if source not in SOURCES:
         raise DatasetError(f"source={source!r} is not known. Choose one of {', '.join(map(repr, SOURCES))}.")
-    names = tuple("0123456789")
     why = []
     if source in ("auto", "local"):
-        path = storage.find_local("mnist.npz")
+        path = storage.find_local(*kind.local)
         if path is not None:
-            return _dataset("MNIST", "local", names, *read_npz(path, (28, 28), len(names)))
-        why.append(_why_not_local("mnist.npz"))
+            return _dataset(kind.name, "local", kind.class_names, *kind.read(path))
+        why.append(_why_not_local(kind.local[0]))
     if source in ("auto", "download"):
         try:
-            path = _downloaded_mnist(again=source == "download")
-            return _dataset("MNIST", "download", names, *read_npz(path, (28, 28), len(names)))
+            path = _downloaded(kind, again=source == "download")
+            return _dataset(kind.name, "download", kind.class_names, *kind.read(path))
         except OSError as error:
             why.append(f"no download: {error}")
     if source in ("local", "download"):
         raise DatasetError(
-            f"MNIST is not available with source={source!r}: {why[0]}. "
-            "Copy mnist.npz to data/cache/, or to a folder that the variable ATELIER_DATA names, or use source='auto'."
+            f"{kind.name} is not available with source={source!r}: {why[0]}. Copy {kind.local[0]} to data/cache/, "
+            "or to a folder that the variable ATELIER_DATA names, or use source='auto'."
         )
     if source == "auto":
-        print(f"MNIST is not on this machine ({'; '.join(why)}): drawn digits stand in for it.")
-    return _dataset("MNIST", "synthetic", names, *synthetic.cached(synthetic.digits))
+        print(f"{kind.name} is not on this machine ({'; '.join(why)}): {kind.drawn} stand in for it.")
+    return _dataset(kind.name, "synthetic", kind.drawn_names, *synthetic.cached(kind.draw))
 
 
 def _why_not_local(name):
@@ -104,20 +182,21 @@ def _why_not_local(name):
     return f"no local file {name}"
 
 
-def _downloaded_mnist(again):
-    """Return MNIST's path in Keras' cache or, after a download, in `data/cache/`; raise `OSError` if it has none."""
-    kept = storage.keras_home() / "datasets" / "mnist.npz"
-    if kept.is_file():
-        return kept
-    if MNIST_URL in _unreachable and not again:
-        raise _unreachable[MNIST_URL]
+def _downloaded(kind, again):
+    """Return its path in Keras' cache or, after a download, in `data/cache/`; raise `OSError` if it has none."""
+    for name in kind.kept:
+        if (kept := storage.keras_home() / "datasets" / name).exists():
+            return kept
+    path = storage.CACHE / kind.published
+    if kind.url in _unreachable and not again:
+        raise _unreachable[kind.url]
     try:
         patience = 10.0 if again else 2.0  # seconds for an answer; "auto" has something to fall through to
-        storage.download(MNIST_URL, storage.CACHE / "mnist.npz", MNIST_SHA256, patience)
+        storage.download(kind.url, path, kind.digest, patience)
     except OSError as error:
-        _unreachable[MNIST_URL] = error
+        _unreachable[kind.url] = error
         raise
-    return storage.CACHE / "mnist.npz"
+    return path
 
 
 def read_npz(path, shape, classes):
@@ -134,7 +213,65 @@ def read_npz(path, shape, classes):
     Raises:
         DatasetError: if the file is truncated, corrupted, holds pickled objects, or holds other arrays than these.
     """
-    arrays = _open_npz(path, ("x_train", "y_train", "x_test", "y_test"))
+    return _checked(path, _open_npz(path, ("x_train", "y_train", "x_test", "y_test")), shape, classes)
+
+
+def read_batches(path, classes=10):
+    """Read CIFAR-10 as its author publishes it: the folder `cifar-10-batches-py`, or the `.tar.gz` with that folder.
+
+    The folder's files are pickles. They are read by an unpickler that knows arrays, lists, texts and numbers alone; the
+    archive is extracted to a temporary folder, by rules that let no file out of it.
+
+    Args:
+        path: the folder or the archive.
+        classes: the number of classes; labels run from 0 to `classes - 1`.
+
+    Returns:
+        `(x_train, y_train), (x_test, y_test)`: images uint8 `(n, 32, 32, 3)`, labels int64 `(n,)`.
+
+    Raises:
+        DatasetError: if a file is missing, damaged, or holds anything else.
+    """
+    try:
+        if path.is_dir():
+            arrays = _open_batches(path)
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                archives.extract(path, folder, LARGEST_ARCHIVE)
+                arrays = _open_batches(Path(folder) / BATCHES)
+    except archives.ArchiveError as error:
+        raise _broken(path, str(error)) from error
+    except PermissionError as error:
+        raise _broken(path, "this account may not read it") from error
+    except ARCHIVE_ERRORS as error:
+        raise _broken(path, f"it is not complete ({type(error).__name__})") from error
+    return _checked(path, arrays, (32, 32, 3), classes)
+
+
+def _open_batches(folder):
+    """Return the arrays of the six files, named as in a `.npz`: images as rows of 1024 red, green, then blue pixels."""
+    arrays = {}
+    for part, names in (("train", [f"data_batch_{i}" for i in range(1, 6)]), ("test", ["test_batch"])):
+        pixels, labels = [], []
+        for name in names:
+            if not (folder / name).is_file():
+                raise archives.ArchiveError(f"it has no file {BATCHES}/{name}")
+            batch = archives.unpickle(folder / name)
+            if not isinstance(batch, dict) or not {b"data", b"labels"} <= set(batch):
+                raise archives.ArchiveError(f"{name} is no batch of CIFAR-10: it holds no data and labels")
+            rows = np.asarray(batch[b"data"])
+            if rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != 3072:
+                problem = f"its images are {rows.dtype} of shape {rows.shape}; expected are uint8 rows of 3072"
+                raise archives.ArchiveError(f"{name} is no batch of CIFAR-10: {problem}")
+            pixels.append(rows)
+            labels.append(np.asarray(batch[b"labels"]))
+        images = np.concatenate(pixels).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+        arrays[f"x_{part}"], arrays[f"y_{part}"] = np.ascontiguousarray(images), np.concatenate(labels)
+    return arrays
+
+
+def _checked(path, arrays, shape, classes):
+    """Return `(x_train, y_train), (x_test, y_test)` if they are what is expected; otherwise raise `DatasetError`."""
     for part in ("train", "test"):
         images, labels = arrays[f"x_{part}"], arrays[f"y_{part}"]
         if images.dtype != np.uint8 or images.shape[1:] != shape or images.ndim != 1 + len(shape):

@@ -2,7 +2,6 @@
 
 import hashlib
 import inspect
-import sys
 import zipfile
 import zlib
 from functools import lru_cache
@@ -15,6 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter1d
 
 from helpers import storage
+from helpers.shapes import SHAPES as SHAPES
+from helpers.shapes import shapes as shapes
 
 # Fonts that matplotlib ships. Training and test digits share none, so that knowing a font by heart is of no use.
 TRAIN_FONTS = (
@@ -55,7 +56,7 @@ def cached(draw):
 
     A file there that is damaged is drawn again; a folder that cannot be written to costs the drawing time, no more.
     """
-    recipe = inspect.getsource(sys.modules[__name__]) + np.__version__ + matplotlib.__version__ + PIL.__version__
+    recipe = inspect.getsource(inspect.getmodule(draw)) + np.__version__ + matplotlib.__version__ + PIL.__version__
     tag = hashlib.sha256(recipe.encode()).hexdigest()[:12]
     path = storage.CACHE / f"{draw.__name__}-{tag}.npz"
     try:

@@ -3,6 +3,8 @@
 import statistics
 import time
 
+from helpers.commands import _cifar10_recipes
+
 
 def add_arguments(parser):
     """Add one sub-command per recipe."""
@@ -11,6 +13,7 @@ def add_arguments(parser):
     mnist.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
     mnist.add_argument("--epochs", type=int, default=4, help="default: 4, as in the notebook")
     mnist.set_defaults(run=run_mnist_modern)
+    _cifar10_recipes.add_recipes(recipes)
 
 
 def run(arguments):

@@ -1,0 +1,140 @@
+"""The long recipes for CIFAR-10: what `python -m helpers train cifar10-…` runs, stops, resumes and records."""
+
+import time
+from pathlib import Path
+
+from helpers import storage
+
+BATCH = 128
+
+
+def add_recipes(recipes):
+    """Add the classic recipe, the modern one, and the modern one with a larger network and more time."""
+    _add_recipe(recipes, "cifar10-classic", "the classic recipe of notebook 02, to its end", run_classic,
+                generations=20_000)  # fmt: skip
+    _add_recipe(recipes, "cifar10-modern", "the modern recipe of notebook 02", run_modern,
+                epochs=8, small_epochs=5, width=32, rate=0.3, shift=2, precision="float32")  # fmt: skip
+    _add_recipe(recipes, "cifar10-modern-long", "the modern recipe, larger and for longer", run_modern,
+                epochs=14, small_epochs=8, width=64, rate=0.3, shift=3, precision="fastest")  # fmt: skip
+
+
+def _add_recipe(recipes, name, summary, train, **defaults):
+    """Add a sub-command whose run is `train`; `defaults` are its numbers, each an option of its own."""
+    parser = recipes.add_parser(name, help=summary, description=summary)
+    for option, value in defaults.items():
+        flag = f"--{option.replace('_', '-')}"
+        parser.add_argument(flag, type=type(value), default=value, help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: 0)")
+    checkpoint = storage.CACHE / f"{name}.npz"
+    parser.add_argument("--checkpoint", type=Path, default=checkpoint, help=f"default: data/cache/{name}.npz")
+    parser.add_argument("--restart", action="store_true", help="begin anew although there is a checkpoint")
+    parser.add_argument("--note", help="what else the machine did meanwhile; kept in the record")
+    parser.set_defaults(run=train, name=name, options=tuple(defaults))
+
+
+def run_classic(arguments):
+    """Train the classic recipe, or go on training, test it on all test images and record it. Returns 0 or 1."""
+    data = _begin(arguments)
+    from helpers import augmentation, networks, recipes, training
+
+    model = networks.classic_cifar10_cnn()
+    recipes.compile_classic(model)
+
+    def epoch_of(number):
+        seed = arguments.seed + number
+        return training.image_pipeline(data.x_train, data.y_train, BATCH, seed, augmentation.distort)
+
+    def accuracy(images, labels):
+        return training.accuracy(model, augmentation.centre(images), labels)
+
+    return _train(arguments, data, model, epoch_of, accuracy, arguments.generations)
+
+
+def run_modern(arguments):
+    """Train the modern recipe, or go on training, test it on all test images and record it. Returns 0 or 1."""
+    data = _begin(arguments)
+    import keras
+    import numpy as np
+
+    from helpers import augmentation, networks, recipes, training
+
+    if arguments.precision == "fastest":
+        arguments.precision = training.fastest_precision()
+    keras.config.set_dtype_policy(arguments.precision)
+    model = networks.modern_cifar10_cnn(arguments.width)
+    generations = arguments.epochs * (len(data.x_train) // BATCH)
+    recipes.compile_modern(model, arguments.rate, generations)
+    labels = np.eye(len(data.class_names), dtype=np.float32)[data.y_train]
+
+    def epoch_of(number):
+        shift, side = (0, 24) if number < arguments.small_epochs else (arguments.shift, None)
+        return training.image_pipeline(
+            data.x_train, labels, BATCH, arguments.seed + number,
+            lambda images: augmentation.flip_and_shift(images, shift, side),
+        )  # fmt: skip
+
+    def accuracy(images, labels):
+        return float(np.mean(training.mirrored_predict(model, augmentation.scaled(images)).argmax(1) == labels))
+
+    return _train(arguments, data, model, epoch_of, accuracy, generations)
+
+
+def _begin(arguments):
+    from helpers import notebook
+
+    notebook.setup(seed=arguments.seed)
+    from helpers import datasets
+
+    data = datasets.load_cifar10()
+    print(data, flush=True)
+    return data
+
+
+def _train(arguments, data, model, epoch_of, accuracy, generations):
+    """Train epoch by epoch up to so many generations, a checkpoint after each; then test and record. Returns 0 or 1."""
+    import keras
+
+    from helpers import checkpoints, runs
+
+    state = {"generation": 0, "seconds": 0.0, "cpu_seconds": 0.0, "history": []}
+    if not arguments.restart:
+        try:
+            state = checkpoints.load(arguments.checkpoint, model) or state
+        except checkpoints.CheckpointError as error:
+            print(error)
+            return 1
+    steps = len(data.x_train) // BATCH
+    while state["generation"] < generations:
+        epoch = state["generation"] // steps
+        keras.utils.set_random_seed(arguments.seed + 1000 * epoch)  # a run that is resumed draws what it would have
+        batches = epoch_of(epoch).take(generations - state["generation"])
+        wall, processor = time.perf_counter(), time.process_time()
+        logs = model.fit(batches, verbose=0, shuffle=False).history
+        state["seconds"] += time.perf_counter() - wall
+        state["cpu_seconds"] += time.process_time() - processor
+        state["generation"] = min(generations, state["generation"] + steps)
+        point = {"generation": state["generation"], "loss": logs["loss"][0], "accuracy": logs["accuracy"][0]}
+        point["val_accuracy"] = accuracy(data.x_val, data.y_val)
+        point |= {name: state[name] for name in ("seconds", "cpu_seconds")}
+        state["history"].append({name: round(value, 4) for name, value in point.items()})
+        checkpoints.save(arguments.checkpoint, model, state)
+        print(f"generation {point['generation']:,} of {generations:,}: loss {point['loss']:.3f}, validation accuracy "
+              f"{100 * point['val_accuracy']:.2f} %, {state['seconds']:.0f} s", flush=True)  # fmt: skip
+    reached = accuracy(data.x_test, data.y_test)
+    print(f"test accuracy {100 * reached:.2f} % after {state['seconds']:.0f} s of training")
+    options = {name: getattr(arguments, name) for name in arguments.options}
+    given = "".join(f" --{name.replace('_', '-')} {value}" for name, value in options.items())
+    record = {
+        "command": f"python -m helpers train {arguments.name}{given} --seed {arguments.seed}",
+        "data": str(data),
+        "options": options,
+        "note": arguments.note or "",
+        "test_accuracy": reached,
+        "generations": generations,
+        "seconds": round(state["seconds"], 1),
+        "cpu_seconds": round(state["cpu_seconds"], 1),
+        "history": {name: [point[name] for point in state["history"]] for name in state["history"][0]},
+    }
+    runs.save_run(arguments.name, record)
+    arguments.checkpoint.unlink()
+    return 0
