@@ -6,7 +6,9 @@ import io
 from pathlib import Path
 
 import imageio.v3 as imageio
+import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from helpers.images import fitted, to_uint8
@@ -67,7 +69,7 @@ class GifRecorder:
         keep = self._offered % self.every == 0
         self._offered += 1
         if hasattr(frame, "savefig"):
-            frame = _rasterise(frame, keep)
+            frame = rasterise(frame) if keep else plt.close(frame)
         if not keep:
             return
         frame = to_uint8(frame)
@@ -122,16 +124,11 @@ class GifRecorder:
         return buffer.getvalue()
 
 
-def _rasterise(figure, wanted):
-    """Draw a matplotlib figure to uint8 `(h, w, 3)` and close it; return None if it is not wanted."""
-    import matplotlib.pyplot as plt
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    image = None
-    if wanted:
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        image = np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
+def rasterise(figure):
+    """Draw a matplotlib figure, close it and return it as a picture, uint8 `(height, width, 3)`."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    image = np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
     plt.close(figure)
     return image
 
