@@ -4,8 +4,9 @@ A panel is the last line of a cell. Nothing runs before Run is pressed; while it
 cells, and Stop answers within a step.
 """
 
+from helpers.panels.deepdream import deepdream_panel
 from helpers.panels.digit import digit_panel
 from helpers.panels.style_transfer import style_transfer_panel
 from helpers.panels.training import training_panel
 
-__all__ = ["digit_panel", "style_transfer_panel", "training_panel"]
+__all__ = ["deepdream_panel", "digit_panel", "style_transfer_panel", "training_panel"]

@@ -5,21 +5,27 @@ from pathlib import Path
 import anywidget
 import ipywidgets as widgets
 import numpy as np
-import traitlets
 from scipy.special import softmax
 
 from helpers.digits import as_mnist
-from helpers.panels.knobs import encoded
+from helpers.panels.knobs import LivePicture
 from helpers.training import predict
 from helpers.training_loop import as_network_input
 
 
 class DigitCanvas(anywidget.AnyWidget):
-    """A square to draw on; `drawing` is what is on it: bytes, one for each pixel, white on black, row by row."""
+    """A square to draw on, which calls `on_drawing(drawing)` while it is drawn on: uint8 `(side, side)`, 0–255."""
 
     _esm = Path(__file__).with_name("digit_canvas.js")
     _css = ".atelier-canvas { width: 220px; height: 220px; touch-action: none; cursor: crosshair; display: block; }"
-    drawing = traitlets.Bytes().tag(sync=True)
+
+    def __init__(self, on_drawing):  # noqa: D107 - the class says it
+        super().__init__()
+        self.on_drawing = on_drawing
+        self.on_msg(self._received)
+
+    def _received(self, _, content, buffers):
+        self.on_drawing(np.frombuffer(buffers[0], np.uint8).reshape(content["side"], content["side"]))
 
 
 class DigitPanel(widgets.HBox):
@@ -27,17 +33,16 @@ class DigitPanel(widgets.HBox):
 
     def __init__(self, model):
         self.model, self.probabilities = model, None
-        self.canvas = DigitCanvas()
-        self.seen = widgets.Image(format="jpeg", tooltip="what the network sees", layout={"width": "140px"})
+        self.canvas = DigitCanvas(self.read)
+        self.seen = LivePicture(alt="what the network sees")
         self.bars = widgets.HTML()
         column = widgets.VBox([widgets.Label("what the network sees"), self.seen])
         super().__init__([self.canvas, column, self.bars], layout={"grid_gap": "24px"})
-        self.canvas.observe(self._read, "drawing")
         self._show(np.zeros((28, 28), np.uint8), None)
 
-    def _read(self, change):
-        side = int(len(change.new) ** 0.5)
-        digit = as_mnist(np.frombuffer(change.new, np.uint8).reshape(side, side))
+    def read(self, drawing):
+        """Show how the network reads a drawing, uint8 `(side, side)`, white on black."""
+        digit = as_mnist(drawing)
         if digit is None:
             self._show(np.zeros((28, 28), np.uint8), None)
         else:
@@ -45,7 +50,7 @@ class DigitPanel(widgets.HBox):
 
     def _show(self, digit, probabilities):
         self.probabilities = probabilities
-        self.seen.value = encoded(np.kron(digit, np.ones((5, 5), np.uint8)))
+        self.seen.show(np.kron(digit, np.ones((5, 5), np.uint8)))
         self.bars.value = bars(probabilities)
 
     def _repr_mimebundle_(self, **options):

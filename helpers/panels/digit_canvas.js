@@ -22,8 +22,7 @@ function render({ model, el }) {
     smallPen.drawImage(canvas, 0, 0, SENT, SENT);
     const colours = smallPen.getImageData(0, 0, SENT, SENT).data;
     const grey = new Uint8Array(SENT * SENT).map((_, pixel) => colours[4 * pixel]);
-    model.set("drawing", new DataView(grey.buffer));
-    model.save_changes();
+    model.send({ side: SENT }, undefined, [grey.buffer]);
   }
 
   function place(event) {

@@ -1,4 +1,4 @@
-"""The knobs of a panel: sliders of round numbers on a logarithmic scale, lists of layers, thumbnails of pictures."""
+"""The parts of a panel: sliders of round numbers on a logarithmic scale, lists, thumbnails, and a live picture."""
 
 import base64
 import io
@@ -14,8 +14,8 @@ from PIL import Image
 from helpers.images import ImageError, load_image, sample_names, to_uint8
 from helpers.storage import CACHE, whole_file
 
-WIDE = widgets.Layout(width="350px")
-LABELS = {"description_width": "110px"}
+WIDE = widgets.Layout(width="330px")
+LABELS = {"description_width": "105px"}
 UPLOADS = CACHE / "uploads"
 LARGEST_UPLOAD = 8_000_000  # bytes; a message of 10 MB makes the server close the kernel's connection
 
@@ -129,6 +129,31 @@ class PictureChooser(anywidget.AnyWidget):
     def _received(self, _, content, buffers):
         if "upload" in content:
             self.upload(str(content["upload"]), bytes(buffers[0]))
+
+
+class LivePicture(anywidget.AnyWidget):
+    """A picture that is exchanged while it is looked at; an empty one takes no place.
+
+    Attributes:
+        value: the bytes of its file.
+        kind: its media type.
+        alt: what it shows, for those who cannot see it.
+    """
+
+    _esm = Path(__file__).with_name("live_picture.js")
+    _css = ".atelier-picture { display: block; max-width: 100%; } .atelier-picture[hidden] { display: none; }"
+    value = traitlets.Bytes().tag(sync=True)
+    kind = traitlets.Unicode("image/jpeg").tag(sync=True)
+    alt = traitlets.Unicode().tag(sync=True)
+
+    def show(self, picture):
+        """Show a picture `(height, width, 3)`, 0–255."""
+        self.show_file(encoded(picture), "image/jpeg")
+
+    def show_file(self, data, kind):
+        """Show the bytes of a picture's file of that media type."""
+        with self.hold_sync():
+            self.kind, self.value = kind, data
 
 
 def _thumbnail(picture):

@@ -11,12 +11,12 @@ import ipywidgets as widgets
 from helpers.animation import GifRecorder, rasterise
 from helpers.figures import plot_history
 from helpers.images import fitted, resize, save_image
-from helpers.panels.knobs import encoded
+from helpers.panels.knobs import LivePicture
 from helpers.run_loop import FAILED, STOPPED, BusyError, Pace, RunLoop
 
 FOLDER = Path("saved")  # beside the notebook, because that is where its kernel works
-SIDE = 460  # pixels of the live picture's longer side
-FRAMES = 60  # of a GIF, at most
+SIDE = 370  # pixels of the live picture's longer side
+FRAMES, LARGEST_GIF = 60, 4_000_000  # at most; bytes
 PICTURE_SHARE, CURVE_SHARE = 0.04, 0.06  # of a run's time: drawing takes at most a tenth
 
 
@@ -60,15 +60,17 @@ class Panel(widgets.VBox):
         self.defaults = {name: knob.value for name, knob in knobs.items()}
         self.loop = RunLoop(self._on_step, self._on_end)
         self._make_widgets()
+        wrapped = widgets.Layout(flex_flow="row wrap", grid_gap="8px")
+        views = widgets.HBox([self.picture, self.curve], layout=wrapped)
         sides = widgets.HBox(
             [
                 widgets.VBox([knob for name, knob in knobs.items() if name not in choosers]),
-                widgets.VBox([self.buttons, self.progress_line, self.picture, self.curve]),
+                widgets.VBox([self.buttons, self.progress_line, self.message, views]),
             ],
-            layout=widgets.Layout(flex_flow="row wrap"),
+            layout=wrapped,
         )
         heading = widgets.HTML(f"<b>{self.title}</b>")
-        super().__init__([heading, *(knobs[name] for name in choosers), sides, self.message, self.listing])
+        super().__init__([heading, *(knobs[name] for name in choosers), sides, self.listing])
         self._forget()
 
     # What each kind of panel says
@@ -101,10 +103,11 @@ class Panel(widgets.VBox):
         """Return the figure of the losses."""
         figure = plot_history(history, x="step", panels={"loss": [name for name in history if name != "step"]})
         figure.axes[0].set_yscale("log")
+        figure.axes[0].legend(loc="upper right", ncols=2)  # to look for the best place would take longer
         return figure
 
-    def code(self, values):
-        """Return the cell that does the same as a run with these values."""
+    def code(self, values, stopped_at=None):
+        """Return the cell that does the same as a run with these values, up to the step at which it was stopped."""
         raise NotImplementedError
 
     # What the buttons do
@@ -158,7 +161,7 @@ class Panel(widgets.VBox):
         """Save the recording beside the notebook, in `saved/`, under a name that is free, and play it in the panel."""
         self.recorder.path = self._free_path(".gif")
         path = self.recorder.save()
-        self.picture.format, self.picture.value = "gif", path.read_bytes()
+        self.picture.show_file(path.read_bytes(), "image/gif")
         self._say_saved(path, "image/gif", f"{len(self.recorder.frames)} frames, ")
         return path
 
@@ -166,13 +169,11 @@ class Panel(widgets.VBox):
     def show_code(self, _=None):
         """Show the cell that reproduces the last run, or, before the first one, the run of the knobs as they are."""
         code = html.escape(self.listed_code())
-        self.listing.value = f'Copy this into a new cell:<pre style="padding:8px; border:1px solid #8888">{code}</pre>'
+        self.listing.value = f'Copy this into a new cell:<pre style="padding:8px; border:1px solid #8888; white-space:pre-wrap">{code}</pre>'
 
     def listed_code(self):
-        """Return what `show_code` shows; a run that was stopped is reproduced up to where it came."""
-        if self.ran is None:
-            return self.code(self.values)
-        return self.code({**self.ran, "steps": self.steps_done or self.ran["steps"]})
+        """Return what `show_code` shows."""
+        return self.code(self.ran or self.values, self.stopped_at)
 
     def say(self, text, colour="inherit"):
         """Say something in the panel."""
@@ -211,7 +212,7 @@ class Panel(widgets.VBox):
 
     def _begin(self, step, now):
         every = -(-self.pictures(step.of) // FRAMES)
-        self.recorder = GifRecorder(FOLDER / f"{self.file_name}.gif", every, size=320, fps=10)
+        self.recorder = GifRecorder(FOLDER / f"{self.file_name}.gif", every, size=320, fps=10, max_bytes=LARGEST_GIF)
         self._began, self._first = now, step.number
         self._pace, self._curve_pace = Pace(PICTURE_SHARE), Pace(CURVE_SHARE, interval=0.5)
         self._recording = Pace(1)
@@ -220,6 +221,7 @@ class Panel(widgets.VBox):
     def _on_end(self, how, error):
         self._set_running(False)
         if self.recorder is not None:
+            self.stopped_at = self.steps_done if how == STOPPED else None
             elapsed = time.perf_counter() - self._began
             spent = sum(pace.spent for pace in (self._pace, self._curve_pace, self._recording))
             self.drawing_share = spent / max(elapsed, 1e-9)
@@ -256,17 +258,15 @@ class Panel(widgets.VBox):
     def _draw_picture(self, picture):
         if max(picture.shape[:2]) > SIDE:
             picture = resize(picture, fitted(picture.shape, SIDE))
-        self.picture.format, self.picture.value = "jpeg", encoded(picture)
-        self.picture.layout.display = None
+        self.picture.show(picture)
         self._picture_is_new = False
 
     def _draw_curve(self):
         figure = self.draw_curve(self.history)
-        figure.set_size_inches(5.1, 2.4)
+        figure.set_size_inches(4.0, 2.8)
         figure.set_layout_engine(None)  # the layout that suits every figure takes half of the time
-        figure.subplots_adjust(left=0.1, right=0.98, top=0.88, bottom=0.2, wspace=0.25)
-        self.curve.value = encoded(rasterise(figure))
-        self.curve.layout.display = None
+        figure.subplots_adjust(left=0.13, right=0.97, top=0.9, bottom=0.17, wspace=0.3)
+        self.curve.show(rasterise(figure))
 
     # The frame itself
 
@@ -290,18 +290,16 @@ class Panel(widgets.VBox):
         self.progress = widgets.FloatProgress(0, min=0, max=1, tooltip="progress", layout=widgets.Layout(width="200px"))
         self.left = widgets.Label()
         self.progress_line = widgets.HBox([self.progress, self.left])
-        shape = {"width": f"{SIDE}px", "object_fit": "contain", "display": "none"}
-        self.picture = widgets.Image(format="jpeg", tooltip="live picture", layout={**shape, "height": "310px"})
-        self.curve = widgets.Image(format="jpeg", tooltip="curve of the run", layout=shape)
+        self.picture, self.curve = LivePicture(alt=f"{self.title}: the picture"), LivePicture(alt="curve of the run")
         self.message, self.listing = widgets.HTML(), widgets.HTML()
 
     def _forget(self):
         """Clear what the last run left, so that no memory is held for it."""
         self.history, self.recorder, self.result, self.ran, self.error = {"step": []}, None, None, None, None
         self._last_frame, self._picture_is_new, self.steps_done, self.drawing_share = None, False, 0, 0.0
+        self.stopped_at = None
         self.progress.value, self.left.value, self.listing.value = 0, "", ""
-        for image in (self.picture, self.curve):
-            image.layout.display, image.value = "none", b""
+        self.picture.value = self.curve.value = b""
         self._set_running(False)
         self.png_button.disabled = self.gif_button.disabled = True
         self.say("Press Run.")

@@ -7,7 +7,11 @@ from helpers.panels.panel import Panel
 from helpers.style_runs import INITS, Record
 from helpers.style_transfer import StyleTransfer
 
-OPTIMIZERS = {"lbfgs()": lbfgs, "adam(rate=6)": adam, "gradient_descent(rate=2)": gradient_descent}
+OPTIMIZERS = {  # what a cell calls, what it is called here, what makes it
+    "lbfgs()": ("L-BFGS", lbfgs),
+    "adam(rate=6)": ("Adam, rate 6", adam),
+    "gradient_descent(rate=2)": ("gradient descent, rate 2", gradient_descent),
+}
 
 
 class StyleTransferPanel(Panel):
@@ -26,13 +30,13 @@ class StyleTransferPanel(Panel):
             "tv_weight": log_slider("Smoothness", 0.1, 1000, 20, zero=True, tip="weight of the total variation"),
             "size": slider("Longest side", 64, 512, size, step=32, tip="pixels"),
             "steps": slider("Steps", 5, 300, steps, step=5),
-            "optimizer": choice("Optimiser", list(OPTIMIZERS), "lbfgs()"),
+            "optimizer": choice("Optimiser", [(name, code) for code, (name, _) in OPTIMIZERS.items()], "lbfgs()"),
             "init": choice("Start from", list(INITS), "recolored"),
             "preserve_color": choice(
-                "Colours", [("of the style", None), ("luminance", "luminance"), ("histogram", "histogram")], None
+                "Colours", [("of the style", ""), ("luminance", "luminance"), ("histogram", "histogram")], ""
             ),
-            "content_layers": several("Content layers", layers, list(backbone.content_layers)),
-            "style_layers": several("Style layers", layers, list(backbone.style_layers), rows=5),
+            "content_layers": several("Content layers", layers, list(backbone.content_layers), rows=3),
+            "style_layers": several("Style layers", layers, list(backbone.style_layers), rows=3),
         }
         super().__init__(knobs, choosers=("content", "style"))
 
@@ -41,8 +45,8 @@ class StyleTransferPanel(Panel):
         self._record = Record()
         content, style = self.knobs["content"].load(values["size"]), self.knobs["style"].load()
         transfer = self._fitting(values, content.shape, style.shape)
-        settings = {name: values[name] for name in ("init", "steps", "preserve_color")}
-        yield from transfer.iterate(content, style, optimizer=OPTIMIZERS[values["optimizer"]](), **settings)
+        settings = {name: values[name] or None for name in ("init", "steps", "preserve_color")}
+        yield from transfer.iterate(content, style, optimizer=OPTIMIZERS[values["optimizer"]][1](), **settings)
 
     def losses(self, step):
         """Keep the best image, and return the weighted terms."""
@@ -53,7 +57,7 @@ class StyleTransferPanel(Panel):
         """Return the best image, as `stylize` does."""
         return self._record.image
 
-    def code(self, values):
+    def code(self, values, stopped_at=None):
         """Return the cell that makes the same picture."""
         optimizer = values["optimizer"]
         return f"""from helpers.backbones import load_backbone
@@ -78,8 +82,8 @@ result = transfer.stylize(
     style,
     init="{values["init"]}",
     optimizer={optimizer},
-    steps={values["steps"]},
-    preserve_color={values["preserve_color"]!r},
+    steps={stopped_at or values["steps"]},
+    preserve_color={values["preserve_color"] or None!r},
 )
 show_images([result.image], size=4)
 """

@@ -11,7 +11,7 @@ from helpers.training import random_affine
 from helpers.training_loop import MEASURE_EVERY, OPTIMIZERS, Training
 
 LOADERS = {"MNIST": "load_mnist", "CIFAR-10": "load_cifar10"}
-SHOWN, COLUMNS, CELL, LINE = 24, 6, 76, 14  # images on the sheet, in a row; pixels of a field and of its line of text
+SHOWN, COLUMNS, CELL, LINE = 20, 5, 74, 14  # images on the sheet, in a row; pixels of a field and of its line of text
 SEED = 7
 
 
@@ -79,7 +79,7 @@ class TrainingPanel(Panel):
         self.model = self._training.model
         return self._training
 
-    def code(self, values):
+    def code(self, values, stopped_at=None):
         """Return the cell that trains the same network the same way."""
         network = self.networks[values["network"]]
         augment = self.augment if values.get("augment") else None
@@ -100,7 +100,7 @@ for step in training.iterate(
     dataset,
     learning_rate={values["learning_rate"]:g},
     batch_size={values["batch_size"]},
-    steps={values["steps"]},
+    steps={stopped_at or values["steps"]},
     augment={augment.__name__ if augment else None},
 ):
     pass
@@ -149,6 +149,7 @@ def prediction_sheet(images, labels, probabilities, class_names):
         sheet.paste(picture, (left + (CELL - side) // 2, top + LINE))
         guess = int(np.argmax(probability))
         text = f"{class_names[guess]}  {100 * probability[guess]:.0f} %"
+        text = text if font.getlength(text) < CELL else class_names[guess]
         colour = "black" if guess == label else "crimson"
         pen.text((left + CELL / 2, top + LINE / 2), text, font=font, fill=colour, anchor="mm")
     return np.asarray(sheet)
