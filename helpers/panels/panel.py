@@ -169,7 +169,8 @@ class Panel(widgets.VBox):
     def show_code(self, _=None):
         """Show the cell that reproduces the last run, or, before the first one, the run of the knobs as they are."""
         code = html.escape(self.listed_code())
-        self.listing.value = f'Copy this into a new cell:<pre style="padding:8px; border:1px solid #8888; white-space:pre-wrap">{code}</pre>'
+        style = "padding:8px; border:1px solid #8888; white-space:pre-wrap"
+        self.listing.value = f'Copy this into a new cell:<pre style="{style}">{code}</pre>'
 
     def listed_code(self):
         """Return what `show_code` shows."""
