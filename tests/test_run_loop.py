@@ -148,22 +148,20 @@ def test_two_runs_at_once_take_turns():
 
 
 def test_after_ten_runs_nothing_of_them_is_held():
-    alive = weakref.WeakSet()
-
-    class Picture(np.ndarray):
-        pass
+    made = []
 
     def steps():
         for _ in range(4):
-            picture = np.zeros((50, 50)).view(Picture)
-            alive.add(picture)
+            picture = np.zeros((50, 50))
+            made.append(weakref.ref(picture))
             yield picture
 
     witness = Witness(lambda step: None)
     for _ in range(10):
         witness.run(steps)
     gc.collect()
-    assert len(alive) == 0 and len(witness.ends) == 10
+    assert len(made) == 40 and all(picture() is None for picture in made)
+    assert witness.ends == [(FINISHED, None)] * 10
 
 
 def test_without_an_event_loop_nothing_starts():
