@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import ipywidgets as widgets
+import numpy as np
 
 from helpers.animation import GifRecorder, rasterise
 from helpers.figures import plot_history
@@ -237,8 +238,7 @@ class Panel(widgets.VBox):
         self.result = self.outcome()
         if self.result is not None:
             self._draw_picture(self.result)
-            self.recorder.every = 1  # the outcome is the last frame, whatever step it comes from
-            self.recorder.add(self.result)
+            self._record_outcome()
         if len(self.history["step"]) > 1:
             self._draw_curve()
         for button in (self.png_button, self.gif_button):
@@ -247,6 +247,14 @@ class Panel(widgets.VBox):
         self.progress.value = self.steps_done
         self.left.value = f"step {self.steps_done} of {self.progress.max:.0f}"
         self.say(f"{word} after {self.steps_done} steps, {elapsed:.1f} s.")
+
+    def _record_outcome(self):
+        """Make the outcome the last frame, whatever step it comes from, unless it is that already."""
+        frames = self.recorder.frames
+        self.recorder.every = 1
+        self.recorder.add(self.result)
+        if len(frames) > 1 and np.array_equal(frames[-1], frames[-2]):
+            frames.pop()
 
     def _draw_progress(self, step, now):
         self.progress.max, self.progress.value = step.of, step.number
