@@ -50,7 +50,7 @@ class DigitPanel(widgets.HBox):
 
     def _show(self, digit, probabilities):
         self.probabilities = probabilities
-        self.seen.show(np.kron(digit, np.ones((5, 5), np.uint8)))
+        self.seen.show(np.kron(digit, np.ones((8, 8), np.uint8)))
         self.bars.value = bars(probabilities)
 
     def _repr_mimebundle_(self, **options):

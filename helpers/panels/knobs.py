@@ -141,7 +141,7 @@ class LivePicture(anywidget.AnyWidget):
     """
 
     _esm = Path(__file__).with_name("live_picture.js")
-    _css = ".atelier-picture { display: block; max-width: 100%; } .atelier-picture[hidden] { display: none; }"
+    _css = ".atelier-picture { display: block; min-width: 220px; } .atelier-picture[hidden] { display: none; }"
     value = traitlets.Bytes().tag(sync=True)
     kind = traitlets.Unicode("image/jpeg").tag(sync=True)
     alt = traitlets.Unicode().tag(sync=True)

@@ -103,8 +103,9 @@ class Panel(widgets.VBox):
     def draw_curve(self, history):
         """Return the figure of the losses."""
         figure = plot_history(history, x="step", panels={"loss": [name for name in history if name != "step"]})
-        figure.axes[0].set_yscale("log")
-        figure.axes[0].legend(loc="upper right", ncols=2)  # to look for the best place would take longer
+        axis = figure.axes[0]
+        axis.set(yscale="log", title="", xlabel="step (losses on a logarithmic scale)")
+        axis.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=4, columnspacing=1, frameon=False)
         return figure
 
     def code(self, values, stopped_at=None):
@@ -208,7 +209,7 @@ class Panel(widgets.VBox):
                 self._draw_progress(step, now)
                 if self._picture_is_new:
                     self._draw_picture(self._last_frame)
-        if len(self.history["step"]) > 1 and self._curve_pace.due():
+        if len(self.history["step"]) >= 4 and self._curve_pace.due():
             with self._curve_pace:
                 self._draw_curve()
 
@@ -274,7 +275,7 @@ class Panel(widgets.VBox):
         figure = self.draw_curve(self.history)
         figure.set_size_inches(4.0, 2.8)
         figure.set_layout_engine(None)  # the layout that suits every figure takes half of the time
-        figure.subplots_adjust(left=0.13, right=0.97, top=0.9, bottom=0.17, wspace=0.3)
+        figure.subplots_adjust(left=0.13, right=0.97, top=0.9, bottom=0.17, wspace=0.4)
         self.curve.show(rasterise(figure))
 
     # The frame itself
@@ -332,7 +333,7 @@ class Panel(widgets.VBox):
         size = f"{len(data) / 1e6:.1f} MB" if len(data) >= 1e5 else f"{len(data) / 1e3:.0f} kB"
         self.say(
             f"Saved beside the notebook as <b>{path.as_posix()}</b> ({what}{size}). "
-            f'<a href="{link}" download="{path.name}">Download</a>'
+            f'<a href="{link}" download="{path.name}" style="text-decoration:underline">Download</a>'
         )
 
     def _repr_mimebundle_(self, **options):
