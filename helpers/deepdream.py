@@ -18,7 +18,7 @@ from scipy.ndimage import gaussian_filter
 from tqdm import tqdm
 
 from helpers.dream_objectives import ChannelObjective, GuideObjective, LayerObjective, layer_channels
-from helpers.images import resize
+from helpers.images import match_color, resize
 from helpers.style_runs import as_picture
 from helpers.style_transfer import DivergedError
 from helpers.tiles import tiled_gradient
@@ -126,8 +126,8 @@ class DeepDream:
         octaves=4,
         octave_scale=1.4,
         steps=10,
-        step_size=3.0,
-        jitter=32,
+        step_size=1.5,
+        jitter=16,
         tile_size=512,
         max_loss=None,
         smoothing=1.0,
@@ -148,7 +148,8 @@ class DeepDream:
             steps: for each octave, or a list with a number for each, the smallest first.
             step_size: mean change of a pixel in one step, grey levels; or a list, as for `steps`.
             jitter: before each step, the picture is rolled by up to so many pixels each way, at random, so that neither
-                the pooling's grid nor a tile's edge is always in the same place. 0 for none.
+                the pooling's grid nor a tile's edge is always in the same place. 0 for none. Of more than the border
+                that objectives leave out, twice the layer's stride, the picture's own edges are dreamt of.
             tile_size: longest side of what is computed at once, pixels: see `tiled_gradient`.
             max_loss: an octave ends when its loss is above this; None for never.
             smoothing: width of `smooth_gradient`, pixels; 0 for none.
@@ -264,7 +265,8 @@ def smooth_gradient(gradient, width):
     magnitude, total = np.abs(gradient).mean(), np.zeros_like(gradient)
     for sigma in (width / 2, width, 2 * width):
         level = gaussian_filter(gradient, (sigma, sigma, 0))
-        total += level * (magnitude / (np.abs(level).mean() + EPSILON))
+        level *= magnitude / (np.abs(level).mean() + EPSILON)
+        total += level
     return total / 3
 
 
@@ -315,7 +317,7 @@ def full_size(image, original):
     return add_detail(image, resize(original, image.shape[:2]).clip(0, 255), original)
 
 
-def zoom(dreamer, image, frames=40, factor=1.05, *, recorder=None, progress=True, seed=0, **settings):
+def zoom(dreamer, image, frames=40, factor=1.05, *, keep_colors=True, recorder=None, progress=True, seed=0, **settings):
     """Dream, enlarge the middle, dream again: an endless zoom. Return the `DreamResult` of the last frame.
 
     Ctrl-C, or the kernel's stop button, ends it and returns the last frame so far.
@@ -325,6 +327,8 @@ def zoom(dreamer, image, frames=40, factor=1.05, *, recorder=None, progress=True
         image: the first picture, `(height, width, 3)`, 0–255.
         frames: number of pictures.
         factor: from one frame to the next, above 1; 1.05 is 5 % closer.
+        keep_colors: give each frame the first picture's colours (`match_color`) before it is dreamt on: without it they
+            grow more garish from frame to frame.
         recorder: a `GifRecorder`, or anything with `add(image)`, called with each frame.
         progress: show a bar.
         seed: of the jitter; each frame has its own.
@@ -336,13 +340,16 @@ def zoom(dreamer, image, frames=40, factor=1.05, *, recorder=None, progress=True
     """
     if frames < 1 or not factor > 1:
         raise ValueError(f"frames={frames!r}, factor={factor!r}: give at least one frame and a factor above 1.")
-    image, began, losses, interrupted = as_picture(image), time.perf_counter(), [], False
+    first = image = as_picture(image)
+    began, losses, interrupted = time.perf_counter(), [], False
     numbers = tqdm(range(frames), disable=not progress, file=sys.stdout, leave=False, unit="frame")
     with closing(numbers):
         try:
             for number in numbers:
-                nearer = image if number == 0 else enlarge_middle(image, factor)
-                frame = dreamer.dream(nearer, progress=False, seed=seed + number, **settings)
+                if number > 0:
+                    image = enlarge_middle(image, factor)
+                    image = match_color(image, first, "histogram") if keep_colors else image
+                frame = dreamer.dream(image, progress=False, seed=seed + number, **settings)
                 image = frame.image
                 losses.append(frame.history["loss"][-1])
                 if recorder is not None:

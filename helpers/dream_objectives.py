@@ -156,17 +156,17 @@ def before_activation(backbone, name):
     import keras
 
     network = feature_extractor(backbone, name)  # checks the name
-    return keras.Model(network.input, {name: _linear_output(network, network.get_layer(name))})
+    return keras.Model(network.input, {name: _linear_output(network.get_layer(name))})
 
 
-def _linear_output(network, layer):
+def _linear_output(layer):
     """Return the symbolic output of `layer` without its activation."""
     import keras
 
     if isinstance(layer, keras.layers.Activation | keras.layers.ReLU):
         return layer.input
     if isinstance(layer, keras.layers.Concatenate):
-        parts = [_linear_output(network, tensor._keras_history.operation) for tensor in layer.input]
+        parts = [_linear_output(tensor._keras_history.operation) for tensor in layer.input]
         return keras.layers.Concatenate(axis=layer.axis)(parts)
     if getattr(layer, "activation", None) not in (None, keras.activations.linear):
         settings = {**layer.get_config(), "activation": "linear", "name": f"{layer.name}_linear"}

@@ -41,18 +41,21 @@ def _styled(draw):
 
 
 @_styled
-def show_images(images, titles=None, columns=6, size=1.5, title=None, cmap="gray", value_range=None, colours=None):
+def show_images(
+    images, titles=None, columns=6, size=1.5, title=None, cmap="gray", value_range=None, colours=None, aspect=1.0
+):
     """Draw images in rows.
 
     Args:
         images: sequence of arrays `(h, w)`, `(h, w, 1)` or `(h, w, 3)`; RGB ones 0–255.
         titles: one text per image, or None.
         columns: images in a row.
-        size: width and height of one image, inches.
+        size: width of one image, inches.
         title: text above all of them.
         cmap: colour map for images of one channel.
         value_range: (black, white) for images of one channel; None takes each image's own extremes.
         colours: a colour for each title, or None.
+        aspect: height of one image in parts of its width.
 
     Returns:
         The matplotlib figure.
@@ -62,7 +65,7 @@ def show_images(images, titles=None, columns=6, size=1.5, title=None, cmap="gray
     rows = -(-len(images) // columns)
     heading = 0.22 if titles is not None else 0.0
     figure, axes = plt.subplots(
-        rows, columns, figsize=(columns * size, rows * (size + heading) + 0.3 * bool(title)), squeeze=False
+        rows, columns, figsize=(columns * size, rows * (aspect * size + heading) + 0.3 * bool(title)), squeeze=False
     )
     for index, axis in enumerate(axes.flat):
         axis.set_axis_off()
@@ -222,14 +225,15 @@ def _mosaic(images):
 
 
 @_styled
-def contact_sheet(run, title=None, text="{:.1f}", size=1.5, **grids):
+def contact_sheet(run, title=None, text="{:.1f}", size=1.5, aspect=1.0, **grids):
     """Call `run` for every combination of one or two knobs and draw the results on a grid.
 
     Args:
         run: function that takes the knobs by name and returns an image, or a number.
         title: text above the sheet.
         text: how a number is written into its field.
-        size: width and height of one field, inches.
+        size: width of one field, inches.
+        aspect: height of one field in parts of its width.
         **grids: one or two knobs, each a list of values: the first is the rows, the second the columns.
 
     Returns:
@@ -249,7 +253,7 @@ def contact_sheet(run, title=None, text="{:.1f}", size=1.5, **grids):
         results[values] = run(**dict(zip(names, values, strict=True)))
     at = [[results[(row, column) if row_name else (column,)] for column in columns] for row in rows]
     draw = _draw_numbers if np.ndim(at[0][0]) == 0 else _draw_pictures
-    figure = draw(at, rows, columns, text, size)
+    figure = draw(at, rows, columns, text, size, aspect)
     figure.supxlabel(column_name)
     figure.supylabel(row_name or None)
     figure.suptitle(title)
@@ -257,8 +261,8 @@ def contact_sheet(run, title=None, text="{:.1f}", size=1.5, **grids):
     return figure
 
 
-def _draw_numbers(at, rows, columns, text, size):
-    figure, axis = plt.subplots(figsize=(1.6 + size * len(columns) * 0.8, 1.4 + 0.5 * size * len(rows)))
+def _draw_numbers(at, rows, columns, text, size, aspect):
+    figure, axis = plt.subplots(figsize=(1.6 + size * len(columns) * 0.8, 1.4 + 0.5 * aspect * size * len(rows)))
     values = np.ma.masked_invalid(np.array(at, float))
     axis.imshow(values, cmap="YlGn", aspect="auto", vmax=values.max() + 0.5 * max(np.ptp(values), 1e-9))
     for row, column in np.ndindex(values.shape):
@@ -271,9 +275,9 @@ def _draw_numbers(at, rows, columns, text, size):
     return figure
 
 
-def _draw_pictures(at, rows, columns, text, size):
+def _draw_pictures(at, rows, columns, text, size, aspect):
     figure, axes = plt.subplots(
-        len(rows), len(columns), figsize=(size * len(columns) + 0.4, size * len(rows) + 0.6), squeeze=False
+        len(rows), len(columns), figsize=(size * len(columns) + 0.4, aspect * size * len(rows) + 0.6), squeeze=False
     )
     for row, column in np.ndindex(axes.shape):
         axis = axes[row, column]

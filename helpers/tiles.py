@@ -1,7 +1,7 @@
 """A gradient tile by tile: memory for one tile, however large the picture, and no pixel left out.
 
-Neighbouring tiles overlap, and each pixel takes the mean of those that hold it, weighted so that a tile fades out
-towards an edge beyond which it saw nothing. The last tile of a row is shifted inwards, so that all have one size.
+Neighbouring tiles overlap. Of what they share, the quarter next to a tile's edge, beyond which it saw nothing, is left
+to its neighbour; between the quarters, one fades into the other. Tiles are shifted inwards, so that all have one size.
 """
 
 import numpy as np
@@ -11,8 +11,8 @@ def tiled_gradient(loss_and_gradient, image, tile_size=512, overlap=64):
     """Return a loss, averaged over a picture, and its gradient at every pixel, computed tile by tile.
 
     With one tile, that is what `loss_and_gradient(image)` returns. With several, and a loss that is a mean over
-    positions, the gradient is that of the whole picture wherever no tile's edge is within the receptive field; nearer
-    to an edge it is a cross-fade of two tiles, or of four in a corner.
+    positions, it is the whole picture's gradient, too, at every pixel whose receptive field lies inside the tiles that
+    it is taken from: at all of them, if a quarter of the overlap is as wide as the receptive field.
 
     Args:
         loss_and_gradient: function of a tile, float32 `(height, width, 3)`, that returns a scalar and an array of the
@@ -20,8 +20,7 @@ def tiled_gradient(loss_and_gradient, image, tile_size=512, overlap=64):
         image: float32 `(height, width, 3)`.
         tile_size: longest side of a tile, pixels. A picture that is smaller along an axis has one tile there, as long
             as itself.
-        overlap: least number of pixels that neighbouring tiles share, below `tile_size`. The receptive field of the
-            deepest layer in use leaves no seam.
+        overlap: least number of pixels that neighbouring tiles share, below `tile_size`.
 
     Returns:
         The loss, float, and the gradient, float32 of the picture's shape.
@@ -65,12 +64,17 @@ def fading_tiles(side, tile_size, overlap):
         middles = np.arange(starts[index], ends[index]) + 0.5
         fade = np.ones(length)
         if index > 0:  # it shares its first pixels with the tile before
-            fade = np.minimum(fade, (middles - starts[index]) / max(1, ends[index - 1] - starts[index]))
+            fade *= _ramp(middles - starts[index], ends[index - 1] - starts[index])
         if index < count - 1:
-            fade = np.minimum(fade, (ends[index] - middles) / max(1, ends[index] - starts[index + 1]))
+            fade *= _ramp(ends[index] - middles, ends[index] - starts[index + 1])
         fades.append(fade)
         total[starts[index] : ends[index]] += fade
     return [
         (int(start), (fade / total[start : start + length]).astype(np.float32))
         for start, fade in zip(starts, fades, strict=True)
     ]
+
+
+def _ramp(distances, shared):
+    """Return weights for distances from a tile's edge: 0 up to a quarter of what it shares, 1 from three quarters."""
+    return np.clip(2 * distances / max(1, shared) - 0.5, 0, 1)

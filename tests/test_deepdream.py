@@ -300,10 +300,19 @@ def test_zoom_keeps_size_and_order(dreamer, tmp_path):
 
 def test_a_zoom_without_a_dream_is_a_magnifying_glass(dreamer):
     ramp = np.stack([np.tile(np.linspace(50, 200, 81, dtype=np.float32), (61, 1))] * 3, axis=-1)
-    result = zoom(dreamer, ramp, frames=3, factor=1.25, octaves=1, steps=1, step_size=0.0, progress=False)
+    result = zoom(
+        dreamer, ramp, frames=3, factor=1.25, keep_colors=False, octaves=1, steps=1, step_size=0.0, progress=False
+    )
     slope = np.diff(result.image[30, 10:-10, 0])
     np.testing.assert_allclose(slope, 150 / 80 / 1.25**2, rtol=0.02)
     assert result.image[30, 40, 0] == pytest.approx(125, abs=0.1)  # the middle stays where it is
+
+
+def test_a_zoom_keeps_its_colours(dreamer):
+    settings = dict(frames=6, factor=1.1, octaves=1, steps=2, step_size=8.0, progress=False)
+    kept, free = (zoom(dreamer, IMAGE, keep_colors=keep, **settings).image for keep in (True, False))
+    spread = IMAGE.std((0, 1))
+    assert np.abs(kept.std((0, 1)) - spread).max() < 0.5 * np.abs(free.std((0, 1)) - spread).max()
 
 
 def test_enlarging_keeps_a_flat_picture():

@@ -25,6 +25,15 @@ def test_show_images_draws_each_and_says_its_title():
     assert rendered(figure).std() > 0
 
 
+def test_wide_images_get_wide_places():
+    square, wide = (
+        figures.show_images([np.zeros((2, 4))] * 4, columns=2, size=2, aspect=aspect) for aspect in (1, 0.5)
+    )
+    assert square.get_size_inches().tolist() == [4, 4] and wide.get_size_inches().tolist() == [4, 2]
+    square, wide = (figures.contact_sheet(lambda k: np.zeros((2, 4)), aspect=aspect, k=[1, 2]) for aspect in (1, 0.5))
+    assert wide.get_size_inches()[1] == square.get_size_inches()[1] - 0.75
+
+
 def test_colour_images_are_clipped_not_wrapped():
     figure = figures.show_images([np.full((2, 2, 3), 300.0)])
     assert figure.axes[0].images[0].get_array().max() == 255
