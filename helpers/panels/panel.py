@@ -338,10 +338,6 @@ class Panel(widgets.VBox):
 
     def _repr_mimebundle_(self, **options):
         """Add what a page without a kernel shows in the panel's place."""
-        knobs = ", ".join(
-            getattr(knob, "description", "") or getattr(knob, "label", "") for knob in self.knobs.values()
-        )
-        note = (
-            f"<p><i>{self.title}: run this cell in JupyterLab to turn its knobs ({html.escape(knobs.lower())}).</i></p>"
-        )
+        names = ", ".join(getattr(knob, "description", "") or knob.label for knob in self.knobs.values()).lower()
+        note = f"<i>{self.title}: run this cell in JupyterLab to turn its knobs ({html.escape(names)}).</i>"
         return {**super()._repr_mimebundle_(**options), "text/plain": self.title, "text/html": note}
