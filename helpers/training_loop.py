@@ -54,7 +54,7 @@ class Training:
     """A network and an optimiser, behind one traced step.
 
     Args:
-        model: a `keras.Model` from images, float32, 0–1, to logits `(batch, classes)`.
+        model: a `keras.Model` from images, as `prepare` makes them, to logits `(batch, classes)`.
         optimizer: `"adam"`, `"momentum"` (gradient descent with a momentum of 0.9) or `"gradient descent"`.
 
     Raises:
@@ -84,6 +84,7 @@ class Training:
         batch_size=128,
         steps=300,
         augment=None,
+        prepare=as_network_input,
         measure_every=MEASURE_EVERY,
         measure_on=1000,
         seed=0,
@@ -95,7 +96,8 @@ class Training:
             learning_rate: above 0.
             batch_size: images per step.
             steps: how many, 1 and up.
-            augment: function from a batch of images to a batch of images, or None.
+            augment: function from a batch of prepared images to such a batch, or None.
+            prepare: function from the dataset's images to what the network takes.
             measure_every: steps between two measurements; the first and the last step are measured too.
             measure_on: how many validation images are measured on, always the first ones.
             seed: of the order of the images.
@@ -111,10 +113,10 @@ class Training:
         for variable in self.optimizer.variables:
             variable.assign(tf.zeros_like(variable))
         self.optimizer.learning_rate = learning_rate
-        watched, labels = as_network_input(dataset.x_val[:measure_on]), dataset.y_val[:measure_on]
+        watched, labels = np.asarray(prepare(dataset.x_val[:measure_on])), dataset.y_val[:measure_on]
         stream = batches(dataset.x_train, dataset.y_train, batch_size, steps, seed)
         for number, (images, targets) in enumerate(stream, start=1):
-            images = as_network_input(images)
+            images = prepare(images)
             loss = float(self._traced_step(images if augment is None else augment(images), targets))
             if not np.isfinite(loss):
                 at = f"Step {number}: the loss is {loss}"

@@ -78,6 +78,12 @@ def test_augmentation_is_for_training_images_alone():
     assert len(np.unique(step.probabilities[:, 0])) > 1
 
 
+def test_images_are_prepared_as_the_network_takes_them_for_measuring_too():
+    model, data = linear(), two_halves()
+    (step,) = Training(model).iterate(data, 1e-9, 20, steps=1, prepare=lambda images: as_network_input(images) * 0)
+    assert np.allclose(step.probabilities, 0.5, atol=1e-6) and step.loss == pytest.approx(np.log(2), rel=1e-5)
+
+
 def test_a_loss_that_is_no_number_says_what_to_lower():
     training = Training(linear(), "gradient descent")
     run = training.iterate(two_halves(), 2.0, 20, steps=20)

@@ -8,7 +8,7 @@ from helpers.figures import plot_history
 from helpers.panels.knobs import choice, log_slider, slider
 from helpers.panels.panel import Panel
 from helpers.training import random_affine
-from helpers.training_loop import MEASURE_EVERY, OPTIMIZERS, Training
+from helpers.training_loop import MEASURE_EVERY, OPTIMIZERS, Training, as_network_input
 
 LOADERS = {"MNIST": "load_mnist", "CIFAR-10": "load_cifar10"}
 SHOWN, COLUMNS, CELL, LINE = 20, 5, 74, 14  # images on the sheet, in a row; pixels of a field and of its line of text
@@ -23,8 +23,8 @@ class TrainingPanel(Panel):
 
     title, file_name = "Training, live", "training"
 
-    def __init__(self, dataset, networks, augment, learning_rate, steps):
-        self.dataset, self.augment, self.model = dataset, augment, None
+    def __init__(self, dataset, networks, augment, prepare, learning_rate, steps):
+        self.dataset, self.augment, self.prepare, self.model = dataset, augment, prepare, None
         self._training, self._made_for = None, None
         self.networks = {network.__name__: network for network in networks}
         widths = [8, 16, 24, 32, 48, 64]
@@ -45,7 +45,8 @@ class TrainingPanel(Panel):
         keras.utils.set_random_seed(SEED)
         training = self._training_of(self.networks[values["network"]](values["width"]), values)
         settings = {name: values[name] for name in ("learning_rate", "batch_size", "steps")}
-        yield from training.iterate(self.dataset, augment=self.augment if values.get("augment") else None, **settings)
+        augment = self.augment if values.get("augment") else None
+        yield from training.iterate(self.dataset, augment=augment, prepare=self.prepare, **settings)
 
     def losses(self, step):
         """Return the loss of the batch, and the validation accuracy where it was measured."""
@@ -84,7 +85,9 @@ class TrainingPanel(Panel):
         network = self.networks[values["network"]]
         augment = self.augment if values.get("augment") else None
         loader = LOADERS[self.dataset.name]
-        ours = [thing for thing in (network, augment) if thing is not None and thing.__module__ != "__main__"]
+        ours = [
+            thing for thing in (network, augment, self.prepare) if thing is not None and thing.__module__ != "__main__"
+        ]
         imports = "\n".join(f"from {thing.__module__} import {thing.__name__}" for thing in ours)
         return f"""import keras
 
@@ -102,28 +105,30 @@ for step in training.iterate(
     batch_size={values["batch_size"]},
     steps={stopped_at or values["steps"]},
     augment={augment.__name__ if augment else None},
+    prepare={self.prepare.__name__},
 ):
     pass
 print(f"validation accuracy: {{100 * step.accuracy:.1f}} %")
 """
 
 
-def training_panel(dataset, networks, augment=random_affine, learning_rate=0.001, steps=200):
+def training_panel(dataset, networks, augment=random_affine, prepare=as_network_input, learning_rate=0.001, steps=200):
     """Return a panel that trains a network, live: loss, validation accuracy and predictions.
 
     Args:
         dataset: a `Dataset`, such as `load_mnist()` returns. Validation accuracy is of its first 1,000 validation
             images; test images are never looked at.
         networks: functions that take a width, the feature maps of the first convolution, and return a `keras.Model`
-            from images, float32, 0–1, to logits.
-        augment: function from a batch of images to a batch of images, to choose in the panel, or None.
+            from images, as `prepare` makes them, to logits.
+        augment: function from a batch of prepared images to such a batch, to choose in the panel, or None.
+        prepare: function from the dataset's images to what the networks take; the default gives float32, 0–1.
         learning_rate: what is chosen at first.
         steps: training steps, 20 to 1000.
 
     Returns:
         A widget with Run and Stop, for the last line of a cell. Its `model` is the network of the last run.
     """
-    return TrainingPanel(dataset, networks, augment, learning_rate, steps)
+    return TrainingPanel(dataset, networks, augment, prepare, learning_rate, steps)
 
 
 def prediction_sheet(images, labels, probabilities, class_names):
