@@ -17,8 +17,8 @@ from helpers.run_loop import FAILED, STOPPED, BusyError, Pace, RunLoop
 
 FOLDER = Path("saved")  # beside the notebook, because that is where its kernel works
 SIDE = 370  # pixels of the live picture's longer side
-FRAMES, LARGEST_GIF = 60, 4_000_000  # at most; bytes
-PICTURE_SHARE, CURVE_SHARE = 0.04, 0.06  # of a run's time: drawing takes at most a tenth
+FRAMES, LARGEST_GIF = 40, 4_000_000  # at most; bytes
+PICTURE_SHARE, CURVE_SHARE = 0.03, 0.045  # of a run's time; with the frames of the GIF, less than a tenth
 
 
 def in_words(act):
@@ -98,7 +98,7 @@ class Panel(widgets.VBox):
 
     def outcome(self):
         """Return the picture that a run leaves, or None."""
-        return self._last_frame
+        return None if self._last_shown is None else self.frame(self._last_shown)
 
     def draw_curve(self, history):
         """Return the figure of the losses."""
@@ -200,22 +200,22 @@ class Panel(widgets.VBox):
         for name, value in self.losses(step).items():
             self.history.setdefault(name, []).append(value)
         if self.shows(step):
-            with self._recording:
-                self._last_frame = self.frame(step)
-                self.recorder.add(self._last_frame)
-            self._picture_is_new = True
+            if self._shown % self._every == 0:
+                with self._recording:
+                    self.recorder.add(self.frame(step))
+            self._last_shown, self._shown, self._picture_is_new = step, self._shown + 1, True
         if self._pace.due():
             with self._pace:
                 self._draw_progress(step, now)
                 if self._picture_is_new:
-                    self._draw_picture(self._last_frame)
+                    self._draw_picture(self.frame(self._last_shown))
         if len(self.history["step"]) >= 4 and self._curve_pace.due():
             with self._curve_pace:
                 self._draw_curve()
 
     def _begin(self, step, now):
-        every = -(-self.pictures(step.of) // FRAMES)
-        self.recorder = GifRecorder(FOLDER / f"{self.file_name}.gif", every, size=320, fps=10, max_bytes=LARGEST_GIF)
+        self._every = -(-self.pictures(step.of) // FRAMES)
+        self.recorder = GifRecorder(FOLDER / f"{self.file_name}.gif", size=320, fps=10, max_bytes=LARGEST_GIF)
         self._began, self._first = now, step.number
         self._pace, self._curve_pace = Pace(PICTURE_SHARE), Pace(CURVE_SHARE, interval=0.5)
         self._recording = Pace(1)
@@ -252,7 +252,6 @@ class Panel(widgets.VBox):
     def _record_outcome(self):
         """Make the outcome the last frame, whatever step it comes from, unless it is that already."""
         frames = self.recorder.frames
-        self.recorder.every = 1
         self.recorder.add(self.result)
         if len(frames) > 1 and np.array_equal(frames[-1], frames[-2]):
             frames.pop()
@@ -306,8 +305,8 @@ class Panel(widgets.VBox):
     def _forget(self):
         """Clear what the last run left, so that no memory is held for it."""
         self.history, self.recorder, self.result, self.ran, self.error = {"step": []}, None, None, None, None
-        self._last_frame, self._picture_is_new, self.steps_done, self.drawing_share = None, False, 0, 0.0
-        self.stopped_at = None
+        self._last_shown, self._shown, self._picture_is_new = None, 0, False
+        self.steps_done, self.stopped_at, self.drawing_share = 0, None, 0.0
         self.progress.value, self.left.value, self.listing.value = 0, "", ""
         self.picture.value = self.curve.value = b""
         self._set_running(False)
