@@ -17,10 +17,6 @@ OPTIMIZERS = {
 }
 
 
-class DivergedError(ArithmeticError):
-    """The loss became NaN or infinite; the message says what to turn down."""
-
-
 @dataclass(frozen=True)
 class TrainingStep:
     """One training step.
@@ -104,7 +100,7 @@ class Training:
 
         Raises:
             ValueError: if an argument does not fit.
-            DivergedError: if the loss becomes NaN or infinite.
+            FloatingPointError: if the loss becomes NaN or infinite.
         """
         if not (np.isfinite(learning_rate) and learning_rate > 0):
             raise ValueError(f"learning_rate={learning_rate!r}: give a number above 0.")
@@ -120,7 +116,7 @@ class Training:
             loss = float(self._traced_step(images if augment is None else augment(images), targets))
             if not np.isfinite(loss):
                 at = f"Step {number}: the loss is {loss}"
-                raise DivergedError(f"{at}. Lower the learning rate (now {learning_rate:g}).")
+                raise FloatingPointError(f"{at}. Lower the learning rate (now {learning_rate:g}).")
             if number % measure_every and number not in (1, steps):
                 yield TrainingStep(number, steps, loss)
             else:

@@ -84,7 +84,8 @@ class TrainingPanel(Panel):
         """Return the cell that trains the same network the same way."""
         network = self.networks[values["network"]]
         augment = self.augment if values.get("augment") else None
-        loader = LOADERS[self.dataset.name]
+        if (loader := LOADERS.get(self.dataset.name)) is None:
+            raise ValueError(f"There is no function of the course that loads {self.dataset.name}, so no cell can.")
         ours = [
             thing for thing in (network, augment, self.prepare) if thing is not None and thing.__module__ != "__main__"
         ]
