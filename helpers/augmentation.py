@@ -77,3 +77,22 @@ def centre(images, side=24):
     """Return test images as a network trained on `distort` takes them: the central crop, standardised."""
     top, left = (images.shape[1] - side) // 2, (images.shape[2] - side) // 2
     return tf.image.per_image_standardization(images[:, top : top + side, left : left + side])
+
+
+def scaled(images):
+    """Return images, 0–255, as float32 of about mean 0 and standard deviation 1; CIFAR-10 has 121 and 64."""
+    return (tf.cast(images, tf.float32) - 121.0) / 64.0
+
+
+def flip_and_shift(images, shift=2, side=None):
+    """Return training images mirrored at random and shifted by up to `shift` pixels either way, and scaled.
+
+    Args:
+        images: uint8 `(batch, height, width, 3)`, 0–255.
+        shift: pixels; what comes in from outside is black.
+        side: of the random square that is cut out, pixels; None takes all of the image. A smaller one trains faster.
+
+    Returns:
+        float32 `(batch, side, side, 3)`, about mean 0 and standard deviation 1.
+    """
+    return scaled(random_window(images, side or images.shape[1], shift))

@@ -156,10 +156,14 @@ RECIPES = {
         "VGG16", "vgg16" + _SUFFIX, "58.9 MB", "6d6bbae143d832006294945121d1f1fc",
     ),
     "inception_v3": _Recipe(
-        _inception_preprocess, ("mixed0", "mixed1", "mixed2", "mixed4", "mixed7"), ("mixed4",), ("mixed3", "mixed5"),
+        _inception_preprocess, ("mixed0", "mixed1", "mixed2", "mixed4", "mixed7"), ("mixed4",),
+        ("mixed4", "mixed5", "mixed6", "mixed7"),
         "InceptionV3", "inception_v3" + _SUFFIX, "87.9 MB", "bcbd6486424b2319ff4ef7d526e38f63", 75,
     ),
-    "mini_vgg": _Recipe(_mini_preprocess, _VGG_STYLE, ("block4_conv2",), ("block4_conv2", "block5_conv2")),
+    "mini_vgg": _Recipe(
+        _mini_preprocess, _VGG_STYLE, ("block4_conv2",),
+        ("block3_conv1", "block3_conv2", "block4_conv1", "block4_conv2"),
+    ),
 }  # fmt: skip
 NAMES = (*RECIPES, "auto")
 

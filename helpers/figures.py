@@ -41,18 +41,21 @@ def _styled(draw):
 
 
 @_styled
-def show_images(images, titles=None, columns=6, size=1.5, title=None, cmap="gray", value_range=None, colours=None):
+def show_images(
+    images, titles=None, columns=6, size=1.5, title=None, cmap="gray", value_range=None, colours=None, aspect=1.0
+):
     """Draw images in rows.
 
     Args:
         images: sequence of arrays `(h, w)`, `(h, w, 1)` or `(h, w, 3)`; RGB ones 0–255.
         titles: one text per image, or None.
         columns: images in a row.
-        size: width and height of one image, inches.
+        size: width of one image, inches.
         title: text above all of them.
         cmap: colour map for images of one channel.
         value_range: (black, white) for images of one channel; None takes each image's own extremes.
         colours: a colour for each title, or None.
+        aspect: height of one image in parts of its width.
 
     Returns:
         The matplotlib figure.
@@ -62,7 +65,7 @@ def show_images(images, titles=None, columns=6, size=1.5, title=None, cmap="gray
     rows = -(-len(images) // columns)
     heading = 0.22 if titles is not None else 0.0
     figure, axes = plt.subplots(
-        rows, columns, figsize=(columns * size, rows * (size + heading) + 0.3 * bool(title)), squeeze=False
+        rows, columns, figsize=(columns * size, rows * (aspect * size + heading) + 0.3 * bool(title)), squeeze=False
     )
     for index, axis in enumerate(axes.flat):
         axis.set_axis_off()
@@ -222,14 +225,15 @@ def _mosaic(images):
 
 
 @_styled
-def contact_sheet(run, title=None, text="{:.1f}", size=1.5, **grids):
+def contact_sheet(run, title=None, text="{:.1f}", size=1.5, aspect=1.0, **grids):
     """Call `run` for every combination of one or two knobs and draw the results on a grid.
 
     Args:
         run: function that takes the knobs by name and returns an image, or a number.
         title: text above the sheet.
         text: how a number is written into its field.
-        size: width and height of one field, inches.
+        size: width of one field, inches.
+        aspect: height of one field in parts of its width.
         **grids: one or two knobs, each a list of values: the first is the rows, the second the columns.
 
     Returns:
@@ -249,7 +253,7 @@ def contact_sheet(run, title=None, text="{:.1f}", size=1.5, **grids):
         results[values] = run(**dict(zip(names, values, strict=True)))
     at = [[results[(row, column) if row_name else (column,)] for column in columns] for row in rows]
     draw = _draw_numbers if np.ndim(at[0][0]) == 0 else _draw_pictures
-    figure = draw(at, rows, columns, text, size)
+    figure = draw(at, rows, columns, text, size, aspect)
     figure.supxlabel(column_name)
     figure.supylabel(row_name or None)
     figure.suptitle(title)
@@ -257,8 +261,8 @@ def contact_sheet(run, title=None, text="{:.1f}", size=1.5, **grids):
     return figure
 
 
-def _draw_numbers(at, rows, columns, text, size):
-    figure, axis = plt.subplots(figsize=(1.6 + size * len(columns) * 0.8, 1.4 + 0.5 * size * len(rows)))
+def _draw_numbers(at, rows, columns, text, size, aspect):
+    figure, axis = plt.subplots(figsize=(1.6 + size * len(columns) * 0.8, 1.4 + 0.5 * aspect * size * len(rows)))
     values = np.ma.masked_invalid(np.array(at, float))
     axis.imshow(values, cmap="YlGn", aspect="auto", vmax=values.max() + 0.5 * max(np.ptp(values), 1e-9))
     for row, column in np.ndindex(values.shape):
@@ -271,9 +275,9 @@ def _draw_numbers(at, rows, columns, text, size):
     return figure
 
 
-def _draw_pictures(at, rows, columns, text, size):
+def _draw_pictures(at, rows, columns, text, size, aspect):
     figure, axes = plt.subplots(
-        len(rows), len(columns), figsize=(size * len(columns) + 0.4, size * len(rows) + 0.6), squeeze=False
+        len(rows), len(columns), figsize=(size * len(columns) + 0.4, aspect * size * len(rows) + 0.6), squeeze=False
     )
     for row, column in np.ndindex(axes.shape):
         axis = axes[row, column]
@@ -284,4 +288,116 @@ def _draw_pictures(at, rows, columns, text, size):
             axis.set_title(columns[column])
         if column == 0 and rows[row] is not None:
             axis.set_ylabel(rows[row])
+    return figure
+
+
+@_styled
+def plot_curves(panels, x="generation", title=None, size=(4.6, 3.0)):
+    """Draw curves that were measured at different places, one panel for each kind of value.
+
+    Args:
+        panels: dict from the title of a panel to its curves, `{name: (xs, ys)}`. Names that begin with "recorded" are
+            drawn dashed; a panel with "accuracy" in its title is drawn in per cent.
+        x: what the horizontal axis is.
+        title: text above all panels.
+        size: width and height of one panel, inches.
+
+    Returns:
+        The matplotlib figure.
+    """
+    figure, axes = plt.subplots(1, len(panels), figsize=(size[0] * len(panels), size[1]), squeeze=False)
+    for axis, (kind, curves) in zip(axes.flat, panels.items(), strict=True):
+        scale = 100 if "accuracy" in kind else 1
+        for index, (name, (xs, ys)) in enumerate(curves.items()):
+            dashed = "--" if name.startswith("recorded") else "-"
+            axis.plot(xs, scale * np.asarray(ys, float), dashed, color=COLOURS[index % 10], label=name)
+        axis.set(xlabel=x, title=kind + (", %" if scale == 100 else ""))
+        axis.grid(alpha=0.25)
+        if len(curves) > 1:
+            axis.legend()
+    figure.suptitle(title)
+    return figure
+
+
+@_styled
+def plot_bars(values, names, title=None, text="{:.1f}", limit=None):
+    """Draw one horizontal bar for each of `names`, the first on top, its value written at its end.
+
+    Args:
+        values: numbers, from 0.
+        names: sequence of str.
+        title: text above the bars.
+        text: how a value is written.
+        limit: where the horizontal axis ends; None leaves room for the longest bar.
+    """
+    values = np.asarray(values, float)
+    figure, axis = plt.subplots(figsize=(5.2, 0.6 + 0.27 * len(values)))
+    bars = axis.barh(range(len(values)), values, color=[COLOURS[index % 10] for index in range(len(values))])
+    axis.bar_label(bars, [text.format(value) for value in values], padding=4)
+    axis.set_yticks(range(len(values)), names)
+    axis.invert_yaxis()
+    axis.set(xlim=(0, limit or 1.15 * values.max()), title=title, xticks=[])
+    axis.spines[["bottom", "left"]].set_visible(False)
+    axis.tick_params(length=0)
+    return figure
+
+
+@_styled
+def plot_heat(images, heat, titles=None, colours=None, columns=8, size=1.4, title=None):
+    """Draw images in rows and, under each, what Grad-CAM found in it: bright where a class is seen, dark elsewhere.
+
+    Args:
+        images: RGB `(n, h, w, 3)`, 0–255.
+        heat: `(n, rows, columns)`, 0–1, of any resolution.
+        titles: one text per image, or None.
+        colours: a colour for each title, or None.
+        columns: images in a row.
+        size: width and height of one image, inches.
+        title: text above all of them.
+    """
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    figure, axes = plt.subplots(
+        2 * rows, columns, figsize=(size * columns, rows * (2 * size + 0.3) + 0.3 * bool(title)), squeeze=False
+    )
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for index, (image, warmth) in enumerate(zip(images, heat, strict=True)):
+        above, below = (axes[2 * (index // columns) + row, index % columns] for row in (0, 1))
+        draw_image(above, image)
+        height, width = np.asarray(image).shape[:2]
+        draw_image(below, image)
+        below.imshow(warmth, cmap="inferno", alpha=0.65, vmin=0, vmax=1, interpolation="bicubic",
+                     extent=(-0.5, width - 0.5, height - 0.5, -0.5))  # fmt: skip
+        if titles is not None:
+            above.set_title(titles[index], fontsize=8, color=colours[index] if colours else "black")
+    figure.suptitle(title)
+    return figure
+
+
+@_styled
+def plot_confusion_frame(matrix, class_names, curve, limits, title=None):
+    """Draw one frame of a film: how a confusion matrix orders itself, beside the curve of the accuracy.
+
+    Args:
+        matrix: counts `(classes, classes)`, rows are actual, columns predicted.
+        class_names: sequence of str.
+        curve: `(steps, accuracies)` so far, accuracies 0–1.
+        limits: the last step of the film and the highest accuracy of the axis, so that all frames have one scale.
+        title: text above the frame.
+    """
+    matrix = np.asarray(matrix, float)
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.6), width_ratios=(1.15, 1))
+    left.imshow(shares, cmap="magma", vmin=0, vmax=1)
+    left.set_xticks(range(len(class_names)), class_names, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
+    left.set_yticks(range(len(class_names)), class_names, fontsize=8)
+    left.tick_params(length=0)
+    left.set(xlabel="predicted", ylabel="actual")
+    steps, accuracies = curve
+    right.plot(steps, 100 * np.asarray(accuracies), color=COLOURS[0])
+    right.plot(steps[-1:], 100 * np.asarray(accuracies[-1:]), "o", color=COLOURS[0])
+    right.set(xlim=(0, limits[0]), ylim=(0, 100 * limits[1]), xlabel="step", title="validation accuracy, %")
+    right.grid(alpha=0.25)
+    figure.suptitle(title)
     return figure

@@ -28,6 +28,11 @@ def save_run(name, record):
         partial.write_text(json.dumps(record, indent=1) + "\n")
 
 
+def recorded(beginning=""):
+    """Return the names of the recorded runs that begin so, in alphabetical order."""
+    return sorted(path.stem for path in RUNS.glob(f"{beginning}*.json"))
+
+
 def load_run(name):
     """Return the run recorded as `name`, a dict.
 
@@ -36,15 +41,24 @@ def load_run(name):
     """
     path = RUNS / f"{name}.json"
     if not path.is_file():
-        known = ", ".join(sorted(found.stem for found in RUNS.glob("*.json"))) or "none"
+        known = ", ".join(recorded()) or "none"
         raise FileNotFoundError(f"No run is recorded as {name!r}. Recorded are: {known}.")
     return json.loads(path.read_text())
 
 
 def processor():
     """Return the processor's name as the operating system tells it."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def processor_flags():
+    """Return the processor's abilities as Linux names them, a set of words such as "avx2"; elsewhere an empty set."""
+    return set(_cpuinfo("flags").split())
+
+
+def _cpuinfo(entry):
     try:
         with open("/proc/cpuinfo") as file:
-            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
+            return next(line.partition(":")[2].strip() for line in file if line.startswith(entry))
     except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+        return ""

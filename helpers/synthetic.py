@@ -14,9 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter1d
 
 from helpers import storage
-from helpers.shapes import SHAPES, shapes
-
-__all__ = ["SHAPES", "cached", "digits", "shapes"]
+from helpers.shapes import SHAPES as SHAPES
+from helpers.shapes import shapes as shapes
 
 # Fonts that matplotlib ships. Training and test digits share none, so that knowing a font by heart is of no use.
 TRAIN_FONTS = (

@@ -72,6 +72,41 @@ def test_a_file_that_is_too_large_gets_smaller_pictures_not_fewer(tmp_path):
     )
 
 
+def test_only_at_the_smallest_size_are_frames_left_out_and_the_last_one_stays(tmp_path):
+    random = np.random.default_rng(0)
+    recorder = GifRecorder(tmp_path / "run.gif", max_bytes=12_000, fps=10, hold=1)
+    for number in range(9):
+        recorder.add(np.full((64, 64, 3), 255) if number == 8 else random.integers(0, 200, (64, 64, 3)))
+    recorder.save()
+    assert os.path.getsize(recorder.path) <= 12_000 and len(recorder.frames) == 9
+    with Image.open(recorder.path) as gif:
+        assert 1 < gif.n_frames < 9 and gif.size == (64, 64)
+        assert 8 % (gif.n_frames - 1) == 0 and gif.info["duration"] == 100 * 8 / (gif.n_frames - 1)
+        gif.seek(gif.n_frames - 1)
+        assert np.asarray(gif.convert("RGB")).min() > 250
+
+
+def test_a_video_holds_every_frame_in_order_and_the_last_one_longer(tmp_path):
+    pytest.importorskip("imageio_ffmpeg", reason="The package imageio-ffmpeg is not installed.")
+    recorder = GifRecorder(tmp_path / "run.gif", fps=10, hold=0.5)
+    for level in (20, 120, 220):
+        recorder.add(np.full((33, 65, 3), level))
+    assert recorder.save_video() == tmp_path / "run.mp4"
+    frames = imageio.imread(recorder.save_video(), index=None, plugin="FFMPEG")
+    assert frames.shape[1:] == (34, 66, 3)
+    assert np.allclose(frames.mean((1, 2, 3)), [20, 120, 220, *[220] * 5], atol=6)
+
+
+def test_without_its_package_a_video_is_refused_in_words(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    recorder = GifRecorder(tmp_path / "run.gif")
+    with pytest.raises(ValueError, match="no frame"):
+        recorder.save_video()
+    recorder.add(ramp(0))
+    with pytest.raises(RuntimeError, match="pip install imageio-ffmpeg"):
+        recorder.save_video()
+
+
 def test_size_limits_the_longer_side(tmp_path):
     recorder = GifRecorder(tmp_path / "run.gif", size=30)
     recorder.add(ramp(0))

@@ -74,3 +74,20 @@ def test_centre_is_the_central_crop_of_a_test_image_and_nothing_random(images):
     mean, deviation = cut.mean((1, 2, 3), keepdims=True), cut.std((1, 2, 3), keepdims=True)
     assert np.allclose(augmentation.centre(images), (cut - mean) / deviation, atol=1e-4)
     assert np.array_equal(augmentation.centre(images), augmentation.centre(images))
+
+
+def test_scaled():
+    assert np.allclose(augmentation.scaled(np.array([121, 185, 57], np.uint8)), [0, 1, -1])
+
+
+def test_flipped_and_shifted_images_are_windows_of_the_scaled_ones(images):
+    moved = augmentation.flip_and_shift(images, shift=1).numpy() * 64 + 121
+    for image, window in zip(images[:20], moved, strict=False):
+        assert any(np.allclose(candidate, window, atol=1e-3) for _, candidate in windows(image, 32, 1))
+
+
+def test_a_smaller_side_is_a_square_of_the_image(images):
+    cut = augmentation.flip_and_shift(images, shift=0, side=24).numpy() * 64 + 121
+    assert cut.shape == (400, 24, 24, 3)
+    for image, window in zip(images[:20], cut, strict=False):
+        assert any(np.allclose(candidate, window, atol=1e-3) for _, candidate in windows(image, 24, 0))

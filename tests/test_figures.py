@@ -25,6 +25,15 @@ def test_show_images_draws_each_and_says_its_title():
     assert rendered(figure).std() > 0
 
 
+def test_wide_images_get_wide_places():
+    square, wide = (
+        figures.show_images([np.zeros((2, 4))] * 4, columns=2, size=2, aspect=aspect) for aspect in (1, 0.5)
+    )
+    assert square.get_size_inches().tolist() == [4, 4] and wide.get_size_inches().tolist() == [4, 2]
+    square, wide = (figures.contact_sheet(lambda k: np.zeros((2, 4)), aspect=aspect, k=[1, 2]) for aspect in (1, 0.5))
+    assert wide.get_size_inches()[1] == square.get_size_inches()[1] - 0.75
+
+
 def test_colour_images_are_clipped_not_wrapped():
     figure = figures.show_images([np.full((2, 2, 3), 300.0)])
     assert figure.axes[0].images[0].get_array().max() == 255
@@ -94,3 +103,42 @@ def test_contact_sheet_shows_a_run_that_diverged():
 def test_contact_sheet_has_one_or_two_knobs(grids):
     with pytest.raises(ValueError, match="one or two knobs"):
         figures.contact_sheet(lambda **knobs: 0, **grids)
+
+
+def test_curves_lie_where_they_were_measured_and_recorded_ones_are_dashed():
+    panels = {
+        "loss": {"this run": ([1, 2], [3.0, 2.0]), "recorded": ([10, 20, 30], [3.0, 2.0, 1.0])},
+        "accuracy": {"this run": ([1, 2], [0.1, 0.2])},
+    }
+    loss, accuracy = figures.plot_curves(panels).axes
+    assert loss.lines[1].get_xydata().tolist() == [[10, 3], [20, 2], [30, 1]]
+    assert [line.get_linestyle() for line in loss.lines] == ["-", "--"]
+    assert accuracy.lines[0].get_ydata() == pytest.approx([10, 20]) and "%" in accuracy.get_title()
+
+
+def test_bars_are_as_long_as_their_values():
+    (axis,) = figures.plot_bars([10, 42.25], ["a", "b"], text="{:.2f}").axes
+    assert [bar.get_width() for bar in axis.patches] == [10, 42.25]
+    assert {text.get_text() for text in axis.texts} == {"10.00", "42.25"}
+    assert axis.get_ylim()[0] > axis.get_ylim()[1], "the first one is on top"
+
+
+def test_heat_lies_on_its_image():
+    heat = np.zeros((3, 2, 2))
+    heat[:, 0, 0] = 1
+    figure = figures.plot_heat(np.full((3, 8, 8, 3), 200.0), heat, titles=list("abc"), columns=2)
+    drawn = [axis for axis in figure.axes if axis.images]
+    assert len(drawn) == 6 and sum(len(axis.images) == 2 for axis in drawn) == 3
+    over = next(axis for axis in drawn if len(axis.images) == 2)
+    assert over.images[0].get_extent() == over.images[1].get_extent() == [-0.5, 7.5, 7.5, -0.5]
+    assert rendered(figure).std() > 0
+
+
+def test_frames_of_a_confusion_film_have_one_scale():
+    one = figures.plot_confusion_frame([[3, 1], [0, 0]], ["a", "b"], ([0], [0.1]), (100, 0.9), "start")
+    two = figures.plot_confusion_frame([[4, 0], [0, 4]], ["a", "b"], ([0, 100], [0.1, 0.8]), (100, 0.9), "end")
+    assert [axis.get_xlim() for axis in one.axes] == [axis.get_xlim() for axis in two.axes]
+    assert one.axes[1].get_ylim() == two.axes[1].get_ylim() == (0, 90)
+    assert one.axes[0].images[0].get_array().tolist() == [[0.75, 0.25], [0, 0]]
+    assert one.axes[0].images[0].get_clim() == (0, 1)
+    assert rendered(one).shape == rendered(two).shape

@@ -77,3 +77,63 @@ def test_classic_cifar10_is_saved_and_loaded(tmp_path):
     model.save(tmp_path / "classic.keras")
     images = np.random.default_rng(0).normal(size=(3, 24, 24, 3)).astype(np.float32)
     assert np.allclose(keras.models.load_model(tmp_path / "classic.keras")(images), model(images), atol=1e-6)
+
+
+def both_normalisations(dtype="float32"):
+    ours = networks.FusedBatchNormalization(momentum=0.9, dtype=dtype)
+    theirs = keras.layers.BatchNormalization(momentum=0.9, dtype=dtype)
+    random = np.random.default_rng(0)
+    values = [random.normal(size=6), random.normal(size=6), random.normal(size=6), random.uniform(0.5, 2, 6)]
+    for layer in (ours, theirs):
+        layer.build((None, 4, 5, 6))
+        layer.set_weights(values)
+    return ours, theirs, random.normal(3, 2, (7, 4, 5, 6)).astype(np.float32)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_fused_batch_normalisation_is_keras(training):
+    ours, theirs, images = both_normalisations()
+    results = []
+    for layer in (ours, theirs):
+        given = tf.convert_to_tensor(images)
+        with tf.GradientTape() as tape:
+            tape.watch(given)
+            outputs = layer(given, training=training)
+            total = tf.reduce_sum(tf.sin(outputs))
+        results.append([outputs, *tape.gradient(total, [given, *layer.trainable_variables]), *layer.get_weights()])
+    assert np.abs(results[0][0]).max() > 1
+    for one, other in zip(*results, strict=True):
+        assert np.allclose(one, other, atol=1e-4)
+
+
+def test_fused_batch_normalisation_in_16_bits():
+    ours, theirs, images = both_normalisations("mixed_bfloat16")
+    one, other = (layer(images, training=True) for layer in (ours, theirs))
+    assert one.dtype == other.dtype == "bfloat16"
+    assert np.allclose(np.float32(one), np.float32(other), atol=0.1)
+
+
+def test_frozen_batch_normalisation_uses_its_averages():
+    ours, _, images = both_normalisations()
+    expected = ours(images, training=False)
+    ours.trainable = False
+    assert np.array_equal(ours(images, training=True), expected)
+
+
+def test_modern_cifar10_has_the_shape_it_says():
+    model = networks.modern_cifar10_cnn()
+    assert model.count_params() == 298_986
+    for side in (24, 32):
+        probe = keras.Model(model.input, [model.get_layer(f"block{block}").output for block in (1, 2, 3)])
+        features = probe(np.zeros((2, side, side, 3), np.float32))
+        assert [part.shape[1:] for part in features] == [
+            (side // 2, side // 2, 32), (side // 4, side // 4, 64), (side // 8, side // 8, 128),
+        ]  # fmt: skip
+    assert model(np.zeros((2, 32, 32, 3), np.float32)).shape == (2, 10)
+
+
+def test_modern_cifar10_is_saved_and_loaded(tmp_path):
+    model = networks.modern_cifar10_cnn(width=4)
+    model.save(tmp_path / "modern.keras")
+    images = np.random.default_rng(0).normal(size=(3, 32, 32, 3)).astype(np.float32)
+    assert np.allclose(keras.models.load_model(tmp_path / "modern.keras")(images), model(images), atol=1e-5)

@@ -55,6 +55,15 @@ def test_it_is_normalised(notebook):
     assert nbformat.writes(notebook) == before
 
 
+def test_a_widget_is_stored_as_what_it_says_without_a_kernel():
+    cell = nbformat.v4.new_code_cell("panel", execution_count=1)
+    data = {"text/html": "run this cell", "application/vnd.jupyter.widget-view+json": {"model_id": "1"}}
+    cell.outputs = [nbformat.v4.new_output("execute_result", data=data, execution_count=1)]
+    made = nbformat.v4.new_notebook(cells=[cell])
+    execute.normalise(made)
+    assert made.cells[0].outputs[0].data == {"text/html": "run this cell"}
+
+
 def test_solutions_are_python(notebook):
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     solutions = re.findall(r"<details>.*?```python\n(.*?)```.*?</details>", text, re.DOTALL)

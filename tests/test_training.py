@@ -142,3 +142,33 @@ def test_every_steps_counts_through_epochs():
         callbacks=[training.EverySteps(5, lambda step, model: seen.append(step))],
     )  # fmt: skip
     assert seen == [5, 10]
+
+
+def test_mirrored_predictions_are_the_mean_of_two_looks():
+    images = np.random.default_rng(0).random((5, 4, 4, 1), np.float32)
+    model = brightest_quarter()
+    expected = (training.predict(model, images) + training.predict(model, images)[:, [1, 0, 3, 2]]) / 2
+    assert np.allclose(training.mirrored_predict(model, images), expected)
+
+
+@pytest.mark.parametrize(
+    ("flags", "precision"),
+    [
+        (set(), "float32"),
+        ({"avx2", "avx512f"}, "float32"),
+        ({"avx2", "avx512_bf16"}, "mixed_bfloat16"),
+        ({"amx_bf16"}, "mixed_bfloat16"),
+    ],
+)
+def test_the_fastest_precision_is_one_that_the_processor_has(monkeypatch, flags, precision):
+    monkeypatch.setattr(training, "processor_flags", lambda: flags)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [])
+    assert training.fastest_precision() == precision
+
+
+@pytest.mark.parametrize(("capability", "precision"), [((7, 5), "float32"), ((8, 0), "mixed_bfloat16")])
+def test_the_fastest_precision_of_a_gpu(monkeypatch, capability, precision):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: ["gpu"])
+    details = {"compute_capability": capability}
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda device: details)
+    assert training.fastest_precision() == precision

@@ -8,7 +8,17 @@ from helpers import storage
 BATCH = 128
 
 
-def add_recipe(recipes, name, summary, train, **defaults):
+def add_recipes(recipes):
+    """Add the classic recipe, the modern one, and the modern one with a larger network and more time."""
+    _add_recipe(recipes, "cifar10-classic", "the classic recipe of notebook 02, to its end", run_classic,
+                generations=20_000)  # fmt: skip
+    _add_recipe(recipes, "cifar10-modern", "the modern recipe of notebook 02", run_modern,
+                epochs=8, small_epochs=5, width=32, rate=0.3, shift=2, precision="float32")  # fmt: skip
+    _add_recipe(recipes, "cifar10-modern-long", "the modern recipe, larger and for longer", run_modern,
+                epochs=14, small_epochs=8, width=64, rate=0.3, shift=3, precision="fastest")  # fmt: skip
+
+
+def _add_recipe(recipes, name, summary, train, **defaults):
     """Add a sub-command whose run is `train`; `defaults` are its numbers, each an option of its own."""
     parser = recipes.add_parser(name, help=summary, description=summary)
     for option, value in defaults.items():
@@ -18,24 +28,17 @@ def add_recipe(recipes, name, summary, train, **defaults):
     checkpoint = storage.CACHE / f"{name}.npz"
     parser.add_argument("--checkpoint", type=Path, default=checkpoint, help=f"default: data/cache/{name}.npz")
     parser.add_argument("--restart", action="store_true", help="begin anew although there is a checkpoint")
+    parser.add_argument("--note", help="what else the machine did meanwhile; kept in the record")
     parser.set_defaults(run=train, name=name, options=tuple(defaults))
 
 
 def run_classic(arguments):
-    """Train the classic recipe, or go on training, test it on all test images and record it."""
-    from helpers import notebook
+    """Train the classic recipe, or go on training, test it on all test images and record it. Returns 0 or 1."""
+    data = _begin(arguments)
+    from helpers import augmentation, networks, recipes, training
 
-    notebook.setup(seed=arguments.seed)
-    import keras
-
-    from helpers import augmentation, datasets, networks, training
-
-    data = datasets.load_cifar10()
-    print(data)
     model = networks.classic_cifar10_cnn()
-    rate = keras.optimizers.schedules.ExponentialDecay(0.1, decay_steps=250, decay_rate=0.9, staircase=True)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.SGD(rate), loss, metrics=["accuracy"], jit_compile=False)
+    recipes.compile_classic(model)
 
     def epoch_of(number):
         seed = arguments.seed + number
@@ -45,6 +48,46 @@ def run_classic(arguments):
         return training.accuracy(model, augmentation.centre(images), labels)
 
     return _train(arguments, data, model, epoch_of, accuracy, arguments.generations)
+
+
+def run_modern(arguments):
+    """Train the modern recipe, or go on training, test it on all test images and record it. Returns 0 or 1."""
+    data = _begin(arguments)
+    import keras
+    import numpy as np
+
+    from helpers import augmentation, networks, recipes, training
+
+    if arguments.precision == "fastest":
+        arguments.precision = training.fastest_precision()
+    keras.config.set_dtype_policy(arguments.precision)
+    model = networks.modern_cifar10_cnn(arguments.width)
+    generations = arguments.epochs * (len(data.x_train) // BATCH)
+    recipes.compile_modern(model, arguments.rate, generations)
+    labels = np.eye(len(data.class_names), dtype=np.float32)[data.y_train]
+
+    def epoch_of(number):
+        shift, side = (0, 24) if number < arguments.small_epochs else (arguments.shift, None)
+        return training.image_pipeline(
+            data.x_train, labels, BATCH, arguments.seed + number,
+            lambda images: augmentation.flip_and_shift(images, shift, side),
+        )  # fmt: skip
+
+    def accuracy(images, labels):
+        return float(np.mean(training.mirrored_predict(model, augmentation.scaled(images)).argmax(1) == labels))
+
+    return _train(arguments, data, model, epoch_of, accuracy, generations)
+
+
+def _begin(arguments):
+    from helpers import notebook
+
+    notebook.setup(seed=arguments.seed)
+    from helpers import datasets
+
+    data = datasets.load_cifar10()
+    print(data, flush=True)
+    return data
 
 
 def _train(arguments, data, model, epoch_of, accuracy, generations):
@@ -79,10 +122,13 @@ def _train(arguments, data, model, epoch_of, accuracy, generations):
               f"{100 * point['val_accuracy']:.2f} %, {state['seconds']:.0f} s", flush=True)  # fmt: skip
     reached = accuracy(data.x_test, data.y_test)
     print(f"test accuracy {100 * reached:.2f} % after {state['seconds']:.0f} s of training")
-    given = "".join(f" --{name.replace('_', '-')} {getattr(arguments, name)}" for name in arguments.options)
+    options = {name: getattr(arguments, name) for name in arguments.options}
+    given = "".join(f" --{name.replace('_', '-')} {value}" for name, value in options.items())
     record = {
         "command": f"python -m helpers train {arguments.name}{given} --seed {arguments.seed}",
         "data": str(data),
+        "options": options,
+        "note": arguments.note or "",
         "test_accuracy": reached,
         "generations": generations,
         "seconds": round(state["seconds"], 1),

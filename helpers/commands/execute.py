@@ -104,6 +104,8 @@ def normalise(notebook):
         for output in cell.get("outputs", []):
             if "metadata" in output:
                 output.metadata = {}
+            if "data" in output:  # a widget without its kernel: what it says in HTML stays
+                output.data.pop("application/vnd.jupyter.widget-view+json", None)
 
 
 def problems(notebook):

@@ -13,8 +13,7 @@ def add_arguments(parser):
     mnist.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
     mnist.add_argument("--epochs", type=int, default=4, help="default: 4, as in the notebook")
     mnist.set_defaults(run=run_mnist_modern)
-    summary = "the classic recipe of notebook 02, to the end"
-    _cifar10_recipes.add_recipe(recipes, "cifar10-classic", summary, _cifar10_recipes.run_classic, generations=20_000)
+    _cifar10_recipes.add_recipes(recipes)
 
 
 def run(arguments):

@@ -1,0 +1,38 @@
+"""How the two networks for CIFAR-10 are trained: loss, optimiser and rate of the classic recipe and of today's.
+
+What they see is in `helpers.augmentation`, what they are in `helpers.networks`.
+"""
+
+import keras
+
+from helpers.training import OneCycle
+
+
+def compile_classic(model):
+    """Compile `model` as McClure's *Cookbook* does (2017, chapter 8); labels are integers.
+
+    Gradient descent without momentum; the rate is 0.1 · 0.9 ** floor(generation / 250).
+    """
+    rate = keras.optimizers.schedules.ExponentialDecay(0.1, decay_steps=250, decay_rate=0.9, staircase=True)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(rate), loss, metrics=["accuracy"], jit_compile=False)
+
+
+def compile_modern(model, peak, steps, decay=5e-3, smoothing=0.1):
+    """Compile `model` for one cycle of `steps` steps; the labels are one-hot.
+
+    Stochastic gradient descent with Nesterov's momentum of 0.9; weight decay (Loshchilov and Hutter, 2019) on kernels
+    alone, since a smaller scale or shift of a normalisation makes nothing simpler; label smoothing (Szegedy et al.,
+    2016), which asks for a probability of `1 - smoothing` and shares the rest out among all classes.
+
+    Args:
+        model: a `keras.Model` from images to logits.
+        peak: highest learning rate, above 0.
+        steps: number of steps in all.
+        decay: share of a kernel that a step takes off it, times the learning rate.
+        smoothing: 0 to below 1.
+    """
+    optimizer = keras.optimizers.SGD(OneCycle(peak, steps), momentum=0.9, nesterov=True, weight_decay=decay)
+    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)

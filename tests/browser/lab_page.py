@@ -1,0 +1,137 @@
+"""What the browser tests work with: a JupyterLab of their own, its pages, and a few cells of the course's notebooks."""
+
+import ast
+import json
+import os
+import re
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+from helpers.commands import execute
+from helpers.storage import PROJECT
+
+
+class Lab:
+    """A JupyterLab of its own, on this machine alone.
+
+    Attributes:
+        folder: where its notebooks are.
+    """
+
+    def __init__(self, folder, home):
+        self.folder, self.token = folder, secrets.token_hex(16)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        notices = home / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+        notices.parent.mkdir(parents=True)
+        notices.write_text('{"fetchNews": "false", "checkForUpdates": false}')
+        folders = ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "JUPYTERLAB_SETTINGS_DIR")
+        paths = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
+        self.log = home / "log.txt"
+        self.server = subprocess.Popen(
+            [
+                sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={self.port}",
+                f"--IdentityProvider.token={self.token}", "--allow-root", f"--ServerApp.root_dir={folder}",
+                "--KernelManager.shutdown_wait_time=1",
+            ],
+            env={**os.environ, **dict.fromkeys(folders, str(home)), "PYTHONPATH": paths},
+            stdout=open(self.log, "w"),
+            stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def ask(self, path, method="GET"):
+        """Ask the server; return what it answers."""
+        address = f"http://127.0.0.1:{self.port}/{path}?token={self.token}"
+        with urllib.request.urlopen(urllib.request.Request(address, method=method), timeout=20) as answer:
+            return json.loads(answer.read() or "null")
+
+    def wait(self):
+        """Wait until it answers."""
+        for _ in range(300):
+            try:
+                return self.ask("api")
+            except OSError:
+                time.sleep(0.2)
+        raise AssertionError(self.log.read_text()[-2000:])
+
+    def address(self, name):
+        """Return the address of a notebook."""
+        return f"http://127.0.0.1:{self.port}/lab/tree/{name}?token={self.token}&reset"
+
+    def end_kernels(self):
+        """End every kernel: each holds as much memory as TensorFlow does."""
+        for session in self.ask("api/sessions"):
+            self.ask(f"api/sessions/{session['id']}", "DELETE")
+
+    def close(self):
+        """End the server."""
+        self.server.terminate()
+        self.server.wait(20)
+
+
+def visit(page, address):
+    """Open a notebook and wait until its kernel is ready."""
+    page.goto(address, wait_until="domcontentloaded")
+    page.locator(".jp-Notebook .jp-Cell").first.wait_for()
+    page.get_by_text("(ipykernel) | Idle").wait_for()
+
+
+def run_all(page):
+    """Run all cells, as the menu does."""
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name=re.compile("^Run All Cells")).click()
+
+
+def screenshot(page, name):
+    """Keep a picture of the page in the folder that `ATELIER_SCREENSHOTS` names, if it is set."""
+    if pictures := os.environ.get("ATELIER_SCREENSHOTS"):
+        page.screenshot(path=os.path.join(pictures, f"{name}.png"))
+
+
+def button(page, text):
+    """Return the button of a panel."""
+    return page.locator("button.jupyter-button", has_text=re.compile(f"^{text}$"))
+
+
+def move(page, label, key):
+    """Move a slider with a key, such as Home or ArrowRight; return what it says then."""
+    row = page.locator(".widget-hslider", has=page.get_by_text(label, exact=True)).first
+    row.locator(".noUi-handle").press(key)
+    return row.locator(".widget-readout").inner_text()
+
+
+def cells_for(notebook, wanted, also=()):
+    """Return the cells of a course's notebook that a cell needs, and that cell: setup, imports, what defines its names.
+
+    Args:
+        notebook: the beginning of its name, such as "01".
+        wanted: a text that the cell holds.
+        also: further names that must be defined.
+    """
+    (path,) = execute.find([notebook])
+    code = [cell.source for cell in execute.read(path).cells if cell.cell_type == "code"]
+    last = next(number for number, source in enumerate(code) if wanted in source)
+    needed, chosen = _names(code[last], ast.Load) | set(also), [code[last]]
+    for source in reversed(code[:last]):
+        if "setup(" in source or _names(source, ast.Store) & needed:
+            chosen.insert(0, source)
+            needed = needed - _names(source, ast.Store) | _names(source, ast.Load)
+    return chosen
+
+
+def _names(source, context):
+    """Return the names that a cell defines (`ast.Store`) or uses (`ast.Load`)."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, context):
+            found.add(node.id)
+        elif context is ast.Store and isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif context is ast.Store and isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+    return found

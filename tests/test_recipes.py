@@ -1,0 +1,152 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from helpers import commands, datasets, networks, recipes, runs, synthetic
+from helpers.commands import _cifar10_benchmark
+
+
+def small_network():
+    keras.utils.set_random_seed(0)
+    return networks.modern_cifar10_cnn(width=4)
+
+
+def test_the_classic_rate_really_decays():
+    model = networks.classic_cifar10_cnn(features=2, dense=(3, 3))
+    recipes.compile_classic(model)
+    rate = model.optimizer._learning_rate
+    for generation in (0, 249, 250, 999, 19_999):
+        assert float(rate(generation)) == pytest.approx(0.1 * 0.9 ** (generation // 250), rel=1e-4)
+    images, labels = np.zeros((1, 24, 24, 3), np.float32), np.zeros(1, int)
+    model.optimizer.iterations.assign(249)
+    for expected in (0.1, 0.09):  # the counter moves with every step
+        assert float(model.optimizer.learning_rate) == pytest.approx(expected)
+        model.train_on_batch(images, labels)
+
+
+def test_weight_decay_takes_from_kernels_alone():
+    images = np.random.default_rng(0).normal(size=(8, 16, 16, 3)).astype(np.float32)
+    labels = np.eye(10, dtype=np.float32)[np.arange(8)]
+    after = []
+    for decay in (0.0, 0.5):
+        model = small_network()
+        before = [np.asarray(weight) for weight in model.trainable_variables]
+        recipes.compile_modern(model, peak=0.25, steps=10, decay=decay)
+        model.train_on_batch(images, labels)
+        after.append([np.asarray(weight) for weight in model.trainable_variables])
+    rate = 0.25 / 25  # at the first step of the cycle
+    for weight, begun, plain, decayed in zip(model.trainable_variables, before, *after, strict=True):
+        expected = plain - rate * 0.5 * begun if weight.name == "kernel" else plain
+        assert np.allclose(decayed, expected, atol=1e-5), weight.path
+
+
+def test_smoothed_labels_share_out_what_they_take():
+    model = small_network()
+    recipes.compile_modern(model, peak=0.1, steps=10, smoothing=0.2)
+    logits = np.array([[2.0] + [0.0] * 9], np.float32)
+    log_probabilities = logits - np.log(np.exp(logits).sum())
+    target = np.array([[0.82] + [0.02] * 9])
+    assert float(model.loss(np.eye(10, dtype=np.float32)[:1], logits)) == pytest.approx(
+        -(target * log_probabilities).sum(), rel=1e-5
+    )
+
+
+@pytest.fixture
+def few(alone, monkeypatch):
+    """Some hundred drawn shapes in place of CIFAR-10; records go to a folder of the test."""
+    (x_train, y_train), (x_test, y_test) = synthetic.shapes(train=720, test=60, seed=3)
+    parts = x_train[:650], y_train[:650], x_train[650:], y_train[650:], x_test, y_test
+    data = datasets.Dataset(*parts, synthetic.SHAPES, "synthetic", "CIFAR-10")
+    monkeypatch.setattr(datasets, "load_cifar10", lambda: data)
+    monkeypatch.setattr(runs, "RUNS", alone / "runs")
+    return alone
+
+
+def train(few, *options):
+    return commands.main(["train", *options, "--checkpoint", str(few / "run.npz")])
+
+
+def test_the_modern_recipe_is_recorded_as_it_ran(few, capsys):
+    options = ["cifar10-modern", "--epochs", "2", "--small-epochs", "1", "--width", "4", "--note", "alone"]
+    try:
+        assert train(few, *options) == 0
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert runs.recorded("cifar10") == ["cifar10-modern"] and runs.recorded("mnist") == []
+    recorded = runs.load_run("cifar10-modern")
+    assert recorded["options"] == {
+        "epochs": 2, "small_epochs": 1, "width": 4, "rate": 0.3, "shift": 2, "precision": "float32",
+    }  # fmt: skip
+    assert recorded["command"].startswith(
+        "python -m helpers train cifar10-modern --epochs 2 --small-epochs 1 --width 4"
+    )
+    assert recorded["history"]["generation"] == [5, 10] and recorded["generations"] == 10
+    assert 0 <= recorded["test_accuracy"] <= 1 and recorded["note"] == "alone"
+    assert recorded["cpu_seconds"] > 0 and recorded["seconds"] == round(recorded["history"]["seconds"][-1], 1)
+    assert str(few) not in json.dumps(recorded) and not (few / "run.npz").exists()
+
+
+class Stopped(Exception):
+    pass
+
+
+def test_a_run_that_is_stopped_goes_on_to_the_same_end(few, monkeypatch, capsys):
+    ends = []
+    monkeypatch.setattr(runs, "save_run", lambda name, record: ends.append(record))
+    options = ["cifar10-classic", "--generations", "12"]
+    assert train(few, *options) == 0
+
+    from helpers import checkpoints
+
+    save = checkpoints.save
+
+    def save_and_stop(*arguments):
+        save(*arguments)
+        raise Stopped
+
+    monkeypatch.setattr(checkpoints, "save", save_and_stop)
+    for _ in range(3):
+        with pytest.raises(Stopped):
+            train(few, *options)
+    monkeypatch.setattr(checkpoints, "save", save)
+    assert train(few, *options) == 0
+    whole, resumed = ends
+    assert resumed["history"]["generation"] == [5, 10, 12] == whole["history"]["generation"]
+    assert resumed["history"]["loss"] == pytest.approx(whole["history"]["loss"], rel=1e-3)
+
+
+def test_a_checkpoint_of_another_run_is_explained(few, capsys):
+    (few / "run.npz").write_bytes(b"no checkpoint")
+    assert train(few, "cifar10-classic", "--generations", "5") == 1
+    assert "--restart" in capsys.readouterr().out
+    assert train(few, "cifar10-classic", "--generations", "5", "--restart") == 0
+
+
+def test_the_benchmark_compares_what_it_is_given():
+    classic = {
+        "test_accuracy": 0.7, "generations": 1000, "cpu_seconds": 300.0,
+        "history": {"generation": [500, 1000], "val_accuracy": [0.72, 0.71]},
+    }  # fmt: skip
+    modern = {
+        "test_accuracy": 0.8, "generations": 40, "cpu_seconds": 30.0,
+        "options": {"epochs": 4, "small_epochs": 2}, "history": {"val_accuracy": [0.5, 0.6, 0.72, 0.8]},
+    }  # fmt: skip
+    seconds = {"classic, 24 px": 0.1, "modern, 24 px": 0.05, "modern, 32 px": 0.2}
+    whole, spent, equal, processor = _cifar10_benchmark.compare(seconds, classic, modern)
+    assert "70.00 %" in whole and "100 s" in whole
+    assert "80.00 %" in spent and "5 s: ×20.0" in spent  # 20 steps of 0.05 s and 20 of 0.2 s
+    assert "72.00 %: 50 s and 3 s: ×16.7" in equal  # 500 steps; two small epochs and one large
+    assert processor.endswith("×10.0")
+
+
+def test_the_benchmark_says_that_nothing_is_recorded(few):
+    with pytest.raises(FileNotFoundError, match="cifar10-classic"):
+        commands.main(["benchmark", "cifar10"])
+
+
+@pytest.mark.parametrize("recipe", ["classic", "modern"])
+def test_a_step_is_timed_in_its_own_process(recipe, monkeypatch):
+    case = {"recipe": recipe, "side": 24, "width": 2, "precision": "float32"}
+    assert 0 < _cifar10_benchmark._in_own_process(case) < 60
