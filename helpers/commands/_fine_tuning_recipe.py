@@ -4,10 +4,10 @@ import json
 import time
 
 EPOCHS = {10: 30, 50: 20, 250: 12, 1000: 8}  # passes over so many images of each class
-RATES = {"fine-tuned": 0.01, "from scratch": 0.03}  # each the best of 0.003, 0.01, 0.03 and 0.1 on validation images
+RATES = {"fine-tuned": 0.01, "from scratch": 0.03}  # highest learning rates; each tried on validation images
 
 
-def add_recipe(recipes):
+def add_recipes(recipes):
     """Add the sub-commands."""
     summary = "accuracy against images per class, notebook 03"
     curve = recipes.add_parser("fine-tuning", help=summary, description=summary)
@@ -37,9 +37,8 @@ def run_curve(arguments):
             for method in ("frozen", *RATES):
                 if (seed, per_class, method) in done:
                     continue
-                result = {"seed": seed, "per_class": per_class, "method": method} | _train(
-                    data, seed, per_class, method
-                )
+                result = {"seed": seed, "per_class": per_class, "method": method}
+                result |= _train(data, seed, per_class, method)
                 results.append(result)
                 with storage.whole_file(path) as partial:
                     partial.write_text(json.dumps(results))
@@ -49,6 +48,7 @@ def run_curve(arguments):
     command = f"python -m helpers train fine-tuning --seeds {seeds} --per-class {sizes}"
     runs.save_run("fine-tuning", {"command": command, "data": str(data), "rates": RATES, "runs": results})
     path.unlink()
+    return 0
 
 
 def _train(data, seed, per_class, method):
@@ -108,3 +108,4 @@ def run_all(arguments):
         "history": {name: [round(value, 4) for value in values] for name, values in history.items()},
     }
     runs.save_run("fine-tuning-all", record)
+    return 0
