@@ -191,9 +191,9 @@ def load_backbone(name="auto", weights="imagenet", prefer="vgg19"):
         BackboneError: for an unknown name; if the weights are not there and cannot be fetched; if the file is cut
             short, of another format, or of another network.
     """
-    name = _known(name, NAMES, "network")
+    name = known(name, NAMES, "network")
     if name == "auto":
-        name = _known(prefer, tuple(RECIPES), "network")
+        name = known(prefer, tuple(RECIPES), "network")
         if weights == "imagenet" and name != "mini_vgg" and _on_this_machine(name) is None:
             _say_once(f"{name}: no weights on this machine; using mini_vgg, which comes with the course.")
             name = "mini_vgg"
@@ -245,7 +245,7 @@ def feature_extractor(backbone, layers):
     if not names:
         raise BackboneError(f"No layer was named. Choose from {_listed(layer_names(backbone))}.")
     valid = layer_names(backbone)
-    names = [_known(name, valid, f"layer of {backbone.name}") for name in names]
+    names = [known(name, valid, f"layer of {backbone.name}") for name in names]
     outputs = {name: backbone.model.get_layer(name).output for name in names}
     return keras.Model(backbone.model.input, outputs, name=f"{backbone.name}_features")
 
@@ -363,7 +363,7 @@ def _read_mini(weights):
 # Words -------------------------------------------------------------------------------------------------------------
 
 
-def _known(name, valid, kind):
+def known(name, valid, kind):
     """Return `name` if it is one of `valid`, else raise with the closest and the list."""
     if name in valid:
         return name

@@ -13,6 +13,19 @@ from pathlib import Path
 import numpy as np
 
 from helpers import archives, storage, synthetic
+from helpers.image_files import export_image_folder, read_tfrecords, write_tfrecords
+from helpers.storage import DatasetError
+
+__all__ = [
+    "Dataset",
+    "DatasetError",
+    "export_image_folder",
+    "load_cifar10",
+    "load_mnist",
+    "read_npz",
+    "read_tfrecords",
+    "write_tfrecords",
+]
 
 SOURCES = ("auto", "local", "download", "synthetic")
 VALIDATION = 5000  # images of the training set that are held out of the 50,000 or more that it has
@@ -22,10 +35,6 @@ LARGEST_ARCHIVE = 2**30  # bytes unpacked; CIFAR-10 is 184 MB
 ARCHIVE_ERRORS = (OSError, ValueError, EOFError, MemoryError, RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error)
 
 _unreachable = {}  # why a download failed in this process: asking again would only wait again
-
-
-class DatasetError(ValueError):
-    """A dataset that cannot be used; the message names the file, what is wrong, and what to do."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,10 @@ class DownloadError(OSError):
     """A file could not be fetched; the message says why, in one line."""
 
 
+class DatasetError(ValueError):
+    """A dataset that cannot be used; the message names the file, what is wrong, and what to do."""
+
+
 def search_folders():
     """Return the folders in which local data are looked for, in order: `$ATELIER_DATA` if set, then `data/cache/`."""
     shared = os.environ.get(VARIABLE, "").strip()

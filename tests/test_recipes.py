@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from helpers import commands, datasets, networks, recipes, runs, synthetic
-from helpers.commands import _cifar10_benchmark
+from helpers import commands, datasets, networks, recipes, runs, storage, synthetic
+from helpers.commands import _cifar10_benchmark, _fine_tuning_recipe
 
 
 def small_network():
@@ -150,3 +150,32 @@ def test_the_benchmark_says_that_nothing_is_recorded(few):
 def test_a_step_is_timed_in_its_own_process(recipe, monkeypatch):
     case = {"recipe": recipe, "side": 24, "width": 2, "precision": "float32"}
     assert 0 < _cifar10_benchmark._in_own_process(case) < 60
+
+
+def test_the_fine_tuning_curve_goes_on_where_it_was_stopped(few, monkeypatch, capsys):
+    monkeypatch.setitem(_fine_tuning_recipe.EPOCHS, 10, 1)
+    save, saves = storage.whole_file, iter(range(1))
+
+    def save_once(path):
+        if next(saves, None) is None:
+            raise Stopped
+        return save(path)
+
+    monkeypatch.setattr(storage, "whole_file", save_once)
+    options = ["train", "fine-tuning", "--seeds", "4", "--per-class", "10"]
+    with pytest.raises(Stopped):
+        commands.main(options)
+    monkeypatch.setattr(storage, "whole_file", save)
+    assert commands.main(options) == 0
+    assert capsys.readouterr().out.count("frozen:") == 1
+    recorded = runs.load_run("fine-tuning")
+    assert [run["method"] for run in recorded["runs"]] == ["frozen", "fine-tuned", "from scratch"]
+    assert all(run["per_class"] == 10 and 0 <= run["test_accuracy"] <= 1 for run in recorded["runs"])
+    assert not (storage.CACHE / "fine-tuning.json").exists()
+
+
+def test_fine_tuning_on_all_images_is_recorded(few, capsys):
+    assert commands.main(["train", "fine-tuning-all", "--epochs", "1"]) == 0
+    recorded = runs.load_run("fine-tuning-all")
+    assert recorded["command"] == "python -m helpers train fine-tuning-all --epochs 1 --rate 0.02 --seed 0"
+    assert len(recorded["history"]["loss"]) == 1 and 0 <= recorded["test_accuracy"] <= 1

@@ -3,7 +3,7 @@
 import statistics
 import time
 
-from helpers.commands import _cifar10_recipes
+from helpers.commands import _cifar10_recipes, _fine_tuning_recipe
 
 
 def add_arguments(parser):
@@ -14,6 +14,7 @@ def add_arguments(parser):
     mnist.add_argument("--epochs", type=int, default=4, help="default: 4, as in the notebook")
     mnist.set_defaults(run=run_mnist_modern)
     _cifar10_recipes.add_recipes(recipes)
+    _fine_tuning_recipe.add_recipes(recipes)
 
 
 def run(arguments):

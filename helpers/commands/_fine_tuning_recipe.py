@@ -1,0 +1,111 @@
+"""The long run of notebook 03: how accurate a network becomes from how many images, fine-tuned and from scratch."""
+
+import json
+import time
+
+EPOCHS = {10: 30, 50: 20, 250: 12, 1000: 8}  # passes over so many images of each class
+RATES = {"fine-tuned": 0.01, "from scratch": 0.03}  # highest learning rates; each tried on validation images
+
+
+def add_recipes(recipes):
+    """Add the sub-commands."""
+    summary = "accuracy against images per class, notebook 03"
+    curve = recipes.add_parser("fine-tuning", help=summary, description=summary)
+    curve.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
+    curve.add_argument("--per-class", type=int, nargs="+", default=list(EPOCHS), help="default: 10 50 250 1000")
+    curve.set_defaults(run=run_curve)
+    summary = "fine-tuning on all training images, notebook 03"
+    whole = recipes.add_parser("fine-tuning-all", help=summary, description=summary)
+    whole.add_argument("--seed", type=int, default=0, help="default: 0")
+    whole.add_argument("--epochs", type=int, default=4, help="default: 4")
+    whole.add_argument("--rate", type=float, default=0.02, help="highest learning rate (default: 0.02)")
+    whole.set_defaults(run=run_all)
+
+
+def run_curve(arguments):
+    """Train every network of the curve, each tested on all test images; a run that was stopped goes on."""
+    from helpers import datasets, notebook, runs, storage
+
+    notebook.setup(seed=0)
+    data = datasets.load_cifar10()
+    print(data)
+    path = storage.CACHE / "fine-tuning.json"
+    results = json.loads(path.read_text()) if path.is_file() else []
+    done = {(result["seed"], result["per_class"], result["method"]) for result in results}
+    for seed in arguments.seeds:
+        for per_class in arguments.per_class:
+            for method in ("frozen", *RATES):
+                if (seed, per_class, method) in done:
+                    continue
+                result = {"seed": seed, "per_class": per_class, "method": method}
+                result |= _train(data, seed, per_class, method)
+                results.append(result)
+                with storage.whole_file(path) as partial:
+                    partial.write_text(json.dumps(results))
+                reached = f"{100 * result['test_accuracy']:.2f} % after {result['seconds']:.0f} s"
+                print(f"seed {seed}, {per_class} per class, {method}: {reached}", flush=True)
+    seeds, sizes = (" ".join(map(str, values)) for values in (arguments.seeds, arguments.per_class))
+    command = f"python -m helpers train fine-tuning --seeds {seeds} --per-class {sizes}"
+    runs.save_run("fine-tuning", {"command": command, "data": str(data), "rates": RATES, "runs": results})
+    path.unlink()
+    return 0
+
+
+def _train(data, seed, per_class, method):
+    """Train one network on the first `per_class` images of each class that `seed` draws; return what came of it."""
+    import keras
+    import numpy as np
+
+    from helpers import fine_tuning, image_files, training
+    from helpers.backbones import load_backbone
+
+    keras.utils.set_random_seed(seed)
+    order = np.random.default_rng(seed).permutation(len(data.y_train))
+    images, labels = image_files.by_class(data.x_train[order], data.y_train[order], per_class)
+    backbone = load_backbone("mini_vgg", None if method == "from scratch" else "imagenet")
+    network = fine_tuning.transfer_network(backbone, len(data.class_names))
+    wall, processor = time.perf_counter(), time.process_time()
+    if method != "from scratch":
+        fine_tuning.train_head(network, fine_tuning.features(network, images), labels, seed=seed)
+    if method != "frozen":
+        fine_tuning.unfreeze(network)
+        fine_tuning.train(network, images, labels, EPOCHS[per_class], RATES[method], seed=seed)
+    return {
+        "epochs": EPOCHS[per_class],
+        "seconds": round(time.perf_counter() - wall, 1),
+        "cpu_seconds": round(time.process_time() - processor, 1),
+        "test_accuracy": training.accuracy(network, data.x_test, data.y_test),
+    }
+
+
+def run_all(arguments):
+    """Fine-tune on all training images, test once and record it."""
+    import keras
+
+    from helpers import datasets, fine_tuning, notebook, runs, training
+    from helpers.backbones import load_backbone
+
+    notebook.setup(seed=arguments.seed)
+    data = datasets.load_cifar10()
+    print(data)
+    keras.utils.set_random_seed(arguments.seed)
+    network = fine_tuning.transfer_network(load_backbone("mini_vgg"), len(data.class_names))
+    fine_tuning.unfreeze(network)
+    wall, processor = time.perf_counter(), time.process_time()
+    history = fine_tuning.train(
+        network, data.x_train, data.y_train, arguments.epochs, arguments.rate, batch_size=100, seed=arguments.seed
+    )
+    seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - processor
+    reached = training.accuracy(network, data.x_test, data.y_test)
+    print(f"test accuracy {100 * reached:.2f} % after {seconds:.0f} s of training")
+    options = f"--epochs {arguments.epochs} --rate {arguments.rate} --seed {arguments.seed}"
+    record = {
+        "command": f"python -m helpers train fine-tuning-all {options}",
+        "data": str(data),
+        "test_accuracy": reached,
+        "seconds": round(seconds, 1),
+        "cpu_seconds": round(cpu_seconds, 1),
+        "history": {name: [round(value, 4) for value in values] for name, values in history.items()},
+    }
+    runs.save_run("fine-tuning-all", record)
+    return 0

@@ -1,0 +1,139 @@
+import keras
+import numpy as np
+import pytest
+
+from helpers import fine_tuning as tuning
+from helpers import training
+from helpers.backbones import BackboneError, load_backbone
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Forty pictures of two classes that differ in which half is bright."""
+    random = np.random.default_rng(0)
+    made = random.integers(0, 100, (40, 32, 32, 3))
+    labels = np.arange(40) % 2
+    made[labels == 0, :16] += 120
+    made[labels == 1, 16:] += 120
+    return made.astype(np.uint8), labels
+
+
+def network(weights="imagenet", **settings):
+    keras.utils.set_random_seed(0)
+    return tuning.transfer_network(load_backbone("mini_vgg", weights), classes=2, **settings)
+
+
+def test_only_the_head_is_trained_at_first():
+    made = network()
+    assert tuning.trainable_weights(made) == 256 * 2 + 2
+    assert [layer.name for layer in made.layers if layer.trainable_weights] == ["head"]
+
+
+def test_the_features_are_the_mean_of_what_the_backbone_says(images):
+    backbone = load_backbone("mini_vgg")
+    found = tuning.features(tuning.transfer_network(backbone, classes=2), images[0], batch_size=7)
+    expected = np.asarray(backbone.model(backbone.preprocess(images[0]))).mean((1, 2))
+    assert found.shape == (40, 256) and found.dtype == np.float32
+    assert np.allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_images_are_resized_inside_the_model(images):
+    made = network(side=48)
+    large = made(np.repeat(np.repeat(images[0][:2], 2, 1), 2, 2))
+    assert made(images[0][:2]).shape == large.shape == (2, 2)
+    prepared = keras.Model(made.input, made.get_layer("preprocess").output)(images[0][:2])
+    assert prepared.shape == (2, 48, 48, 3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"), [({"side": 16}, "32 pixels and more"), ({"side": 32, "classes": 1}, "2 and more")]
+)
+def test_what_does_not_fit_is_refused(settings, said):
+    with pytest.raises(ValueError, match=said):
+        tuning.transfer_network(load_backbone("mini_vgg", None), **{"classes": 2} | settings)
+
+
+def test_unfreezing_opens_the_end_of_the_body():
+    made = network()
+    tuning.unfreeze(made, "block5_conv1")
+    body = made.get_layer("body")
+    assert [layer.name for layer in body.layers if layer.trainable_weights] == ["block5_conv1", "block5_conv2"]
+    assert tuning.trainable_weights(made) == 192 * 256 * 9 + 256 + 256 * 256 * 9 + 256 + 256 * 2 + 2
+    tuning.unfreeze(made)
+    assert tuning.trainable_weights(made) == made.count_params()
+    with pytest.raises(BackboneError, match="Did you mean 'block5_conv1'"):
+        tuning.unfreeze(made, "blck5_conv1")
+
+
+def test_the_head_learns_from_features_and_the_body_stays(images):
+    made = network()
+    before = made.get_layer("body").get_weights()
+    history = tuning.train_head(made, tuning.features(made, images[0]), images[1], epochs=20, batch_size=10)
+    assert history["loss"][-1] < history["loss"][0] / 2
+    assert training.accuracy(made, *images) > 0.9
+    assert all(map(np.array_equal, before, made.get_layer("body").get_weights()))
+
+
+def test_training_changes_what_is_open_and_nothing_else(images):
+    made = network()
+    tuning.unfreeze(made, "block5_conv2")
+    before = {layer.name: layer.get_weights() for layer in made.get_layer("body").layers if layer.weights}
+    tuning.train(made, *images, epochs=1, rate=0.01, batch_size=10)
+    after = {layer.name: layer.get_weights() for layer in made.get_layer("body").layers if layer.weights}
+    changed = [name for name in before if not all(map(np.array_equal, before[name], after[name]))]
+    assert changed == ["block5_conv2"]
+
+
+def step(factors, learning_rate=0.1):
+    """Two steps on two one-weight layers, whose gradients are 1 and 0.5; return how far each weight moved."""
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, name="early")])
+    model.add(keras.layers.Dense(1, use_bias=False, name="late"))
+    optimizer = tuning.LayerRates(learning_rate, factors)
+    optimizer.build(model.trainable_variables)
+    before = np.array([float(np.squeeze(weight)) for weight in model.get_weights()])
+    for _ in range(2):
+        optimizer.apply([np.full((1, 1), 1.0, "float32"), np.full((1, 1), 0.5, "float32")], model.trainable_variables)
+    return before - [float(np.squeeze(weight)) for weight in model.get_weights()]
+
+
+def test_layer_rates_multiply_the_rate_by_hand():
+    # Nesterov: v1 = -r g, w += m v1 - r g; v2 = m v1 - r g, w += m v2 - r g; with m = 0.9: 1.9 + 2.71 = 4.61 times r g
+    assert np.allclose(step({}), [0.461, 0.2305], atol=1e-6)
+    assert np.allclose(step({"early": 0.1}), [0.0461, 0.2305], atol=1e-6)
+    assert np.allclose(step({"early": 0.1}), step({}, 0.01) * [1, 10], atol=1e-6)
+    assert np.allclose(step({"late": 0.0}), [0.461, 0.0], atol=1e-6)
+
+
+def test_rates_fall_from_block_to_block():
+    rates = tuning.rates_by_depth(network(), decay=2.0)
+    assert rates["block5_conv2"] == rates["block5_conv1"] == 1 / 2 and rates["block1_conv1"] == 1 / 32
+    assert "head" not in rates
+
+
+def test_a_saved_network_predicts_the_same(images, tmp_path):
+    made = network(side=48)
+    tuning.unfreeze(made)
+    tuning.train(made, *images, epochs=1, rate=0.01, batch_size=10, factors=tuning.rates_by_depth(made))
+    made.save(tmp_path / "mine.keras")
+    loaded = keras.models.load_model(tmp_path / "mine.keras")
+    assert np.array_equal(training.predict(loaded, images[0]), training.predict(made, images[0]))
+    assert loaded.optimizer.factors == made.optimizer.factors
+
+
+def test_unfolded_batch_normalization_changes_nothing(images):
+    plain = load_backbone("mini_vgg")
+    normal = tuning.with_batch_normalization(plain, images[0])
+    said, expected = (np.asarray(one.model(one.preprocess(images[0]), training=False)) for one in (normal, plain))
+    assert np.allclose(said, expected, rtol=1e-3, atol=1e-3)
+    assert sum("norm" in layer.name for layer in normal.model.layers) == 10
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_statistics_stay_unless_batch_normalization_is_opened(images, opened):
+    made = tuning.transfer_network(tuning.with_batch_normalization(load_backbone("mini_vgg"), images[0]), 2)
+    tuning.unfreeze(made, batch_normalization=opened)
+    normalization = made.get_layer("body").get_layer("block1_conv1_norm")
+    before = normalization.get_weights()
+    tuning.train(made, *images, epochs=1, rate=0.01, batch_size=10)
+    same = [np.array_equal(*pair) for pair in zip(before, normalization.get_weights(), strict=True)]
+    assert same == [not opened] * 4
