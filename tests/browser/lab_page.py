@@ -125,8 +125,8 @@ def cells_for(notebook, wanted, also=()):
 
 
 def _names(source, context):
-    """Return the names that a cell defines (`ast.Store`) or uses (`ast.Load`)."""
-    found = set()
+    """Return the names that a cell defines (`ast.Store`) or uses (`ast.Load`), without its functions' arguments."""
+    found, arguments = set(), set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Name) and isinstance(node.ctx, context):
             found.add(node.id)
@@ -134,4 +134,6 @@ def _names(source, context):
             found.add(node.name)
         elif context is ast.Store and isinstance(node, ast.Import | ast.ImportFrom):
             found |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
-    return found
+        elif isinstance(node, ast.arg):
+            arguments.add(node.arg)
+    return found - arguments

@@ -117,7 +117,7 @@ def test_deepdream_error_and_recovery(open_notebook, lab):
 
 
 def drawn(cells):
-    """Return notebook 01's cells, on the digits that the course draws itself."""
+    """Return a notebook's cells, on the pictures that the course draws itself."""
     assert any('SOURCE = "auto"' in cell for cell in cells)
     return [cell.replace('SOURCE = "auto"', 'SOURCE = "synthetic"') for cell in cells]
 
@@ -138,6 +138,17 @@ def test_training(open_notebook, lab):
     button(page, "Save GIF").click()
     page.get_by_text("saved/training_01.gif").wait_for()
     assert gif_frames(lab.folder / "saved" / "training_01.gif").shape[0] == 2  # after the first and the last step
+
+
+def test_training_on_colour_pictures(open_notebook, lab):
+    page = open_notebook(drawn(cells_for("02", "training_panel(")))
+    networks = page.locator(".widget-dropdown", has=page.get_by_text("Network", exact=True)).locator("select")
+    networks.select_option("classic_cnn")
+    assert move(page, "Steps", "Home") == "20"
+    button(page, "Run").click()
+    page.get_by_text("Finished after 20 steps").wait_for()
+    assert shown_width(page, "the picture") > 0
+    screenshot(page, "training_on_colour_pictures")
 
 
 def test_a_digit_is_drawn_and_classified(open_notebook):
