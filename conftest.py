@@ -1,4 +1,4 @@
-"""What strict nbval must not compare letter by letter: pictures, and the texts that stand for them."""
+"""The order of the tests, and what strict nbval must not compare letter by letter: pictures, and the texts for them."""
 
 import pytest
 
@@ -13,3 +13,8 @@ def pytest_collect_file(file_path, parent):
         if hasattr(collector, "skip_compare"):
             collector.skip_compare += SKIPPED
     return collected
+
+
+def pytest_collection_modifyitems(items):
+    """Put the browser's tests last: Playwright keeps an event loop in this thread, which others would run into."""
+    items.sort(key=lambda item: "browser" in item.path.parts)
