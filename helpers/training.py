@@ -9,8 +9,13 @@ from helpers.runs import processor_flags
 
 
 def as_input(images):
-    """Return grey images `(n, h, w)`, uint8, 0–255, as networks take them: `(n, h, w, 1)`, float32, 0–1."""
-    return images[..., None].astype(np.float32) / 255
+    """Return images as networks take them: float32, 0–1, `(n, h, w, channels)`.
+
+    Args:
+        images: uint8, 0–255, `(n, h, w)` for grey images or `(n, h, w, 3)`.
+    """
+    images = images.astype(np.float32) / 255
+    return images[..., None] if images.ndim == 3 else images
 
 
 def batches(images, labels, batch_size, generations, seed=0):

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.special import softmax
 
-from helpers.training import batches, predict
+from helpers.training import as_input, batches, predict
 
 MEASURE_EVERY = 20  # steps
 OPTIMIZERS = {
@@ -34,16 +34,6 @@ class TrainingStep:
     loss: float
     accuracy: float | None = None
     probabilities: np.ndarray | None = None
-
-
-def as_network_input(images):
-    """Return images as networks take them: float32, 0–1, `(n, h, w, channels)`.
-
-    Args:
-        images: uint8, 0–255, `(n, h, w)` for grey images or `(n, h, w, 3)`.
-    """
-    images = images.astype(np.float32) / 255
-    return images[..., None] if images.ndim == 3 else images
 
 
 class Training:
@@ -80,7 +70,7 @@ class Training:
         batch_size=128,
         steps=300,
         augment=None,
-        prepare=as_network_input,
+        prepare=as_input,
         measure_every=MEASURE_EVERY,
         measure_on=1000,
         seed=0,

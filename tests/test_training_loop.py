@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from helpers.datasets import Dataset
-from helpers.training_loop import Training, as_network_input
+from helpers.training import as_input
+from helpers.training_loop import Training
 
 
 def two_halves(count=200, channels=None, seed=0):
@@ -25,11 +26,11 @@ def linear(channels=1):
 
 
 def test_images_become_what_networks_take():
-    grey = as_network_input(np.array([[[0, 51], [102, 255]]], np.uint8))
+    grey = as_input(np.array([[[0, 51], [102, 255]]], np.uint8))
     assert (
         grey.shape == (1, 2, 2, 1) and grey.dtype == np.float32 and np.allclose(grey[0, :, :, 0], [[0, 0.2], [0.4, 1]])
     )
-    assert as_network_input(np.zeros((4, 8, 8, 3), np.uint8)).shape == (4, 8, 8, 3)
+    assert as_input(np.zeros((4, 8, 8, 3), np.uint8)).shape == (4, 8, 8, 3)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "momentum", "gradient descent"])
@@ -46,7 +47,7 @@ def test_it_learns_and_measures_at_the_first_each_nth_and_the_last_step(optimize
 def test_a_step_of_gradient_descent_is_the_one_that_is_worked_out_by_hand():
     data, model = two_halves(count=4), linear()
     weights, bias = model.get_weights()
-    images, labels = as_network_input(data.x_train).reshape(4, -1), np.eye(2)[data.y_train]
+    images, labels = as_input(data.x_train).reshape(4, -1), np.eye(2)[data.y_train]
     logits = images @ weights + bias
     exponentials = np.exp(logits - logits.max(1, keepdims=True))
     probabilities = exponentials / exponentials.sum(1, keepdims=True)
@@ -80,7 +81,7 @@ def test_augmentation_is_for_training_images_alone():
 
 def test_images_are_prepared_as_the_network_takes_them_for_measuring_too():
     model, data = linear(), two_halves()
-    (step,) = Training(model).iterate(data, 1e-9, 20, steps=1, prepare=lambda images: as_network_input(images) * 0)
+    (step,) = Training(model).iterate(data, 1e-9, 20, steps=1, prepare=lambda images: as_input(images) * 0)
     assert np.allclose(step.probabilities, 0.5, atol=1e-6) and step.loss == pytest.approx(np.log(2), rel=1e-5)
 
 

@@ -9,8 +9,7 @@ from scipy.special import softmax
 
 from helpers.digits import as_mnist
 from helpers.panels.knobs import LivePicture
-from helpers.training import predict
-from helpers.training_loop import as_network_input
+from helpers.training import as_input, predict
 
 
 class DigitCanvas(anywidget.AnyWidget):
@@ -46,7 +45,7 @@ class DigitPanel(widgets.HBox):
         if digit is None:
             self._show(np.zeros((28, 28), np.uint8), None)
         else:
-            self._show(digit, softmax(predict(self.model, as_network_input(digit[None])), axis=1)[0])
+            self._show(digit, softmax(predict(self.model, as_input(digit[None])), axis=1)[0])
 
     def _show(self, digit, probabilities):
         self.probabilities = probabilities

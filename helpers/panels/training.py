@@ -7,8 +7,8 @@ from PIL import Image, ImageDraw, ImageFont
 from helpers.figures import plot_history
 from helpers.panels.knobs import choice, log_slider, slider
 from helpers.panels.panel import Panel
-from helpers.training import random_affine
-from helpers.training_loop import MEASURE_EVERY, OPTIMIZERS, Training, as_network_input
+from helpers.training import as_input, random_affine
+from helpers.training_loop import MEASURE_EVERY, OPTIMIZERS, Training
 
 LOADERS = {"MNIST": "load_mnist", "CIFAR-10": "load_cifar10"}
 SHOWN, COLUMNS, CELL, LINE = 20, 5, 74, 14  # images on the sheet, in a row; pixels of a field and of its line of text
@@ -113,7 +113,7 @@ print(f"validation accuracy: {{100 * step.accuracy:.1f}} %")
 """
 
 
-def training_panel(dataset, networks, augment=random_affine, prepare=as_network_input, learning_rate=0.001, steps=200):
+def training_panel(dataset, networks, augment=random_affine, prepare=as_input, learning_rate=0.001, steps=200):
     """Return a panel that trains a network, live: loss, validation accuracy and predictions.
 
     Args:
