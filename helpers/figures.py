@@ -401,3 +401,59 @@ def plot_confusion_frame(matrix, class_names, curve, limits, title=None):
     right.grid(alpha=0.25)
     figure.suptitle(title)
     return figure
+
+
+@_styled
+def plot_ranges(curves, x, title=None, size=(6.4, 3.8), percent=True):
+    """Draw curves of repeated runs over a logarithmic axis: their mean, and a band from the least to the most.
+
+    Args:
+        curves: `{name: {place: values}}`, the values of one place in a list; names that begin with "recorded" are drawn
+            dashed.
+        x: what the horizontal axis is; each place of the first curve is written on it.
+        title: text above the figure.
+        size: width and height, inches.
+        percent: values are shares, 0–1, and are drawn in per cent.
+    """
+    figure, axis = plt.subplots(figsize=size)
+    scale = 100 if percent else 1
+    for index, (name, points) in enumerate(curves.items()):
+        places = list(points)
+        values = [scale * np.asarray(points[place], float) for place in places]
+        style = "o--" if name.startswith("recorded") else "o-"
+        axis.plot(places, [np.mean(one) for one in values], style, color=COLOURS[index % 10], label=name, markersize=4)
+        axis.fill_between(
+            places, [one.min() for one in values], [one.max() for one in values], color=COLOURS[index % 10], alpha=0.2
+        )
+    axis.set(xscale="log", xlabel=x, title=title)
+    axis.set_xticks(sorted({place for points in curves.values() for place in points}), minor=False)
+    axis.xaxis.set_major_formatter("{x:,.0f}")
+    axis.minorticks_off()
+    axis.grid(alpha=0.25)
+    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+@_styled
+def plot_embeddings(embeddings, labels, class_names, title=None, limit=None, size=4.0):
+    """Draw clouds of points side by side, each point in the colour of its class.
+
+    Args:
+        embeddings: `{title: places (n, 2)}`.
+        labels: int `(n,)`.
+        class_names: sequence of str.
+        title: text above all of them.
+        limit: largest coordinate that is shown, the same in all of them; None takes each one's own.
+        size: width and height of one cloud, inches.
+    """
+    figure, axes = plt.subplots(1, len(embeddings), figsize=(size * len(embeddings) + 1.1, size + 0.3), squeeze=False)
+    for axis, (name, places) in zip(axes.flat, embeddings.items(), strict=True):
+        for label, class_name in enumerate(class_names):
+            axis.scatter(*np.asarray(places)[labels == label].T, s=9, color=COLOURS[label % 10], label=class_name,
+                         alpha=0.8, linewidths=0)  # fmt: skip
+        reach = 1.05 * (np.abs(places).max() if limit is None else limit)
+        axis.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", title=name)
+        axis.set_axis_off()
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", markerscale=2.5, fontsize=9)
+    figure.suptitle(title)
+    return figure

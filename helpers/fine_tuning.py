@@ -126,6 +126,27 @@ def _normalizes(layer):
     return isinstance(layer, layers.BatchNormalization)
 
 
+def opened_at(network, layer):
+    """Return the same network in one piece less nested: a layer of the body is a layer of its own, for `grad_cam`.
+
+    Args:
+        network: of `transfer_network`; the two share their weights.
+        layer: a layer of the body through which everything passes, such as `block4_conv2` or `mixed7`.
+
+    Returns:
+        A `keras.Model` from RGB images, 0–255, to logits.
+
+    Raises:
+        BackboneError: if the body has no such layer.
+    """
+    body = network.get_layer(BODY)
+    maps = body.get_layer(backbones.known(layer, [one.name for one in body.layers[1:]], "layer of the body")).output
+    first, rest = keras.Model(body.input, maps, name="first"), keras.Model(maps, body.output, name="rest")
+    named = layers.Activation("linear", name=layer)  # a model within a model does not show its output, a layer does
+    last = rest(named(first(network.get_layer("preprocess")(network.input))))
+    return keras.Model(network.input, network.get_layer(HEAD)(network.get_layer(FEATURES)(last)), name=network.name)
+
+
 def trainable_weights(network):
     """Return how many numbers of a network training changes: an int."""
     return sum(int(np.prod(weight.shape)) for weight in network.trainable_weights)
@@ -150,10 +171,13 @@ def train(network, images, labels, epochs, rate, batch_size=50, seed=0, factors=
     def optimizer(schedule):
         return LayerRates(schedule, factors or {})
 
-    def shifted(batch):
-        return augmentation.random_window(batch, batch.shape[1], shift=batch.shape[1] // 8)
+    augment = mirrored_and_shifted
+    return _fit(network, images, labels, epochs, optimizer, rate, batch_size, seed, augment, validation, callbacks)
 
-    return _fit(network, images, labels, epochs, optimizer, rate, batch_size, seed, shifted, validation, callbacks)
+
+def mirrored_and_shifted(images):
+    """Return a batch of square images, each shifted by up to an eighth of its side, half of them mirrored."""
+    return augmentation.random_window(images, images.shape[1], shift=images.shape[1] // 8)
 
 
 def _fit(model, inputs, labels, epochs, optimizer, rate, batch_size, seed, augment, validation=None, callbacks=()):

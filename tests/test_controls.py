@@ -12,10 +12,10 @@ from PIL import Image
 
 from helpers import datasets
 from helpers.backbones import load_backbone
-from helpers.controls import deepdream_panel, digit_panel, style_transfer_panel, training_panel
+from helpers.controls import deepdream_panel, digit_panel, fine_tuning_panel, style_transfer_panel, training_panel
 from helpers.networks import modern_mnist_cnn
 from helpers.panels import knobs, panel
-from helpers.synthetic import digits
+from helpers.synthetic import digits, shapes
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -347,3 +347,45 @@ def test_a_drawn_digit_is_shown_as_the_network_sees_it_and_classified():
     assert made.bars.value.count(" %") == 10 and made.bars.value.count("font-weight:bold") == 1
     made.read(np.zeros((112, 112), np.uint8))
     assert made.probabilities is None
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    (images, labels), _ = shapes(train=500, test=10)
+    return datasets.Dataset(
+        images[:300], labels[:300], images[300:], labels[300:], images[:1], labels[:1],
+        tuple("abcdefghij"), "synthetic", "CIFAR-10",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("start", "from_layer"), [("pretrained", "head"), ("pretrained", "block5_conv1"), ("random", None)]
+)
+def test_fine_tuning_its_code_trains_the_same_network(pictures, monkeypatch, start, from_layer):
+    monkeypatch.setattr(datasets, "load_cifar10", lambda source: pictures)
+    made = fine_tuning_panel(pictures, from_layers=["block5_conv1"], per_class=[5, 10], steps=20)
+    made.knobs["start"].value, made.knobs["from_layer"].value, made.knobs["batch_size"].value = start, from_layer, 10
+    complete(made)
+    assert made.error is None
+    scope = run_cell(made.listed_code())
+    assert scope["step"].loss == pytest.approx(made.history["loss"][-1], rel=1e-3)
+    for kept, again in zip(made.model.get_weights(), scope["network"].get_weights(), strict=True):
+        assert np.allclose(kept, again, atol=1e-4)
+    opened = {weight.path.split("/")[-2] for weight in made.model.trainable_weights}
+    assert (
+        opened == {"head"}
+        if from_layer == "head"
+        else "block5_conv1" in opened and ("block1_conv1" in opened) == (from_layer is None)
+    )
+
+
+def test_fine_tuning_again_starts_from_the_same_weights(pictures):
+    made = fine_tuning_panel(pictures, per_class=[10], steps=20)
+    made.knobs["batch_size"].value = 50
+    first = complete(made).history["loss"]
+    assert complete(made).history["loss"] == pytest.approx(first, rel=1e-3)
+
+
+def test_fine_tuning_says_when_a_class_has_too_few_images(pictures):
+    made = fine_tuning_panel(pictures, per_class=[1000])
+    assert "the smallest class has" in complete(made).message.value

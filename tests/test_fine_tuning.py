@@ -5,6 +5,7 @@ import pytest
 from helpers import fine_tuning as tuning
 from helpers import training
 from helpers.backbones import BackboneError, load_backbone
+from helpers.grad_cam import grad_cam
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +119,15 @@ def test_a_saved_network_predicts_the_same(images, tmp_path):
     loaded = keras.models.load_model(tmp_path / "mine.keras")
     assert np.array_equal(training.predict(loaded, images[0]), training.predict(made, images[0]))
     assert loaded.optimizer.factors == made.optimizer.factors
+
+
+def test_a_layer_of_the_body_can_be_named_for_grad_cam(images):
+    made = network(side=48)
+    opened = tuning.opened_at(made, "block4_conv2")
+    assert np.allclose(opened(images[0][:3]), made(images[0][:3]), atol=1e-5)
+    assert grad_cam(opened, "block4_conv2", images[0][:3]).shape == (3, 6, 6)
+    with pytest.raises(BackboneError, match="Did you mean 'block4_conv2'"):
+        tuning.opened_at(made, "blck4_conv2")
 
 
 def test_unfolded_batch_normalization_changes_nothing(images):

@@ -15,38 +15,16 @@ SHOWN, COLUMNS, CELL, LINE = 20, 5, 74, 14  # images on the sheet, in a row; pix
 SEED = 7
 
 
-class TrainingPanel(Panel):
-    """A training behind buttons; see `training_panel`.
+class ClassifierPanel(Panel):
+    """A panel whose steps are those of `Training.iterate`: predictions, loss and validation accuracy.
 
     `model` is the network of the last run, or None.
     """
 
-    title, file_name = "Training, live", "training"
-
-    def __init__(self, dataset, networks, augment, prepare, learning_rate, steps):
-        self.dataset, self.augment, self.prepare, self.model = dataset, augment, prepare, None
+    def __init__(self, knobs, dataset):
+        self.dataset, self.model = dataset, None
         self._training, self._made_for = None, None
-        self.networks = {network.__name__: network for network in networks}
-        widths = [8, 16, 24, 32, 48, 64]
-        knobs = {
-            "network": choice("Network", list(self.networks), next(iter(self.networks))),
-            "width": choice("Width", widths, 32, tip="feature maps of the first convolution"),
-            "optimizer": choice("Optimiser", list(OPTIMIZERS), "adam"),
-            "learning_rate": log_slider("Learning rate", 1e-5, 10, learning_rate),
-            "batch_size": choice("Batch size", [8, 16, 32, 64, 128, 256], 64, tip="images per step"),
-            "steps": slider("Steps", 20, 1000, steps, step=20),
-        }
-        if augment is not None:
-            knobs["augment"] = choice("Augmentation", [("off", False), (augment.__name__, True)], False)
         super().__init__(knobs)
-
-    def steps(self, values):
-        """Build the network and yield the steps of `Training.iterate`."""
-        keras.utils.set_random_seed(SEED)
-        training = self._training_of(self.networks[values["network"]](values["width"]), values)
-        settings = {name: values[name] for name in ("learning_rate", "batch_size", "steps")}
-        augment = self.augment if values.get("augment") else None
-        yield from training.iterate(self.dataset, augment=augment, prepare=self.prepare, **settings)
 
     def losses(self, step):
         """Return the loss of the batch, and the validation accuracy where it was measured."""
@@ -70,22 +48,58 @@ class TrainingPanel(Panel):
         """Return the figure of loss and accuracy."""
         return plot_history(history, x="step")
 
-    def _training_of(self, model, values):
+    def training_of(self, model, optimizer, made_for):
         """Return a `Training` of a new network; the last one, with its traced step, where it only needs new weights."""
-        made_for = tuple(values[name] for name in ("network", "width", "optimizer"))
         if self._made_for != made_for:
-            self._training, self._made_for = Training(model, values["optimizer"]), made_for
+            self._training, self._made_for = Training(model, optimizer), made_for
         for kept, new in zip(self._training.model.variables, model.variables, strict=True):
             kept.assign(new)
         self.model = self._training.model
         return self._training
 
+    def loader(self):
+        """Return the name of the function that loads the dataset."""
+        if self.dataset.name not in LOADERS:
+            raise ValueError(f"There is no function of the course that loads {self.dataset.name}, so no cell can.")
+        return LOADERS[self.dataset.name]
+
+
+class TrainingPanel(ClassifierPanel):
+    """A training behind buttons; see `training_panel`."""
+
+    title, file_name = "Training, live", "training"
+
+    def __init__(self, dataset, networks, augment, prepare, learning_rate, steps):
+        self.augment, self.prepare = augment, prepare
+        self.networks = {network.__name__: network for network in networks}
+        widths = [8, 16, 24, 32, 48, 64]
+        knobs = {
+            "network": choice("Network", list(self.networks), next(iter(self.networks))),
+            "width": choice("Width", widths, 32, tip="feature maps of the first convolution"),
+            "optimizer": choice("Optimiser", list(OPTIMIZERS), "adam"),
+            "learning_rate": log_slider("Learning rate", 1e-5, 10, learning_rate),
+            "batch_size": choice("Batch size", [8, 16, 32, 64, 128, 256], 64, tip="images per step"),
+            "steps": slider("Steps", 20, 1000, steps, step=20),
+        }
+        if augment is not None:
+            knobs["augment"] = choice("Augmentation", [("off", False), (augment.__name__, True)], False)
+        super().__init__(knobs, dataset)
+
+    def steps(self, values):
+        """Build the network and yield the steps of `Training.iterate`."""
+        keras.utils.set_random_seed(SEED)
+        made_for = tuple(values[name] for name in ("network", "width", "optimizer"))
+        network = self.networks[values["network"]](values["width"])
+        training = self.training_of(network, values["optimizer"], made_for)
+        settings = {name: values[name] for name in ("learning_rate", "batch_size", "steps")}
+        augment = self.augment if values.get("augment") else None
+        yield from training.iterate(self.dataset, augment=augment, prepare=self.prepare, **settings)
+
     def code(self, values, stopped_at=None):
         """Return the cell that trains the same network the same way."""
         network = self.networks[values["network"]]
         augment = self.augment if values.get("augment") else None
-        if (loader := LOADERS.get(self.dataset.name)) is None:
-            raise ValueError(f"There is no function of the course that loads {self.dataset.name}, so no cell can.")
+        loader = self.loader()
         ours = [
             thing for thing in (network, augment, self.prepare) if thing is not None and thing.__module__ != "__main__"
         ]
