@@ -69,7 +69,8 @@ def transfer_network(backbone, classes, side=None, dropout=0.2):
     body.trainable = False
     mean = layers.GlobalAveragePooling2D(name=FEATURES)(body(prepared))
     kept = layers.Dropout(dropout)(mean)
-    return keras.Model(images, layers.Dense(classes, name=HEAD)(kept), name="transfer")
+    head = layers.Dense(classes, kernel_initializer="zeros", name=HEAD)  # it has no opinion yet, so none to unlearn
+    return keras.Model(images, head(kept), name="transfer")
 
 
 def features(network, images, batch_size=250):
@@ -83,7 +84,7 @@ def features(network, images, batch_size=250):
     return predict(keras.Model(network.input, network.get_layer(FEATURES).output), images, batch_size)
 
 
-def train_head(network, cached, labels, epochs=30, rate=1e-2, batch_size=50, seed=0):
+def train_head(network, cached, labels, epochs=30, rate=2e-3, batch_size=50, seed=0):
     """Train the head of a transfer network on features that were computed before; return Keras' history, a dict.
 
     Args:
