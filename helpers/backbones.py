@@ -33,7 +33,7 @@ class Backbone:
         preprocess: turns RGB pictures, 0–255, `(height, width, 3)` or `(batch, height, width, 3)`, into what the
             network wants, float32 of the same shape. Works on NumPy arrays and on tensors, inside a compiled function
             too; can be differentiated; never writes into its input.
-        style_layers, content_layers, dream_layers: good first choices of layers, as tuples of names.
+        style_layers, content_layers, dream_layers: good first choices of layers, as tuples of names; four for dreams.
         source: where the weights came from, in words, for people to read.
         smallest_side: least height and width in pixels.
     """
@@ -152,11 +152,13 @@ _SUFFIX = "_weights_tf_dim_ordering_tf_kernels_notop.h5"
 
 RECIPES = {
     "vgg19": _Recipe(
-        _vgg_preprocess, _VGG_STYLE, ("block4_conv2",), ("block4_conv4", "block5_conv2"),
+        _vgg_preprocess, _VGG_STYLE, ("block4_conv2",),
+        ("block3_conv4", "block4_conv2", "block4_conv4", "block5_conv2"),
         "VGG19", "vgg19" + _SUFFIX, "80.1 MB", "253f8cb515780f3b799900260a226db6",
     ),
     "vgg16": _Recipe(
-        _vgg_preprocess, _VGG_STYLE, ("block4_conv2",), ("block4_conv3", "block5_conv2"),
+        _vgg_preprocess, _VGG_STYLE, ("block4_conv2",),
+        ("block3_conv3", "block4_conv2", "block4_conv3", "block5_conv2"),
         "VGG16", "vgg16" + _SUFFIX, "58.9 MB", "6d6bbae143d832006294945121d1f1fc",
     ),
     "inception_v3": _Recipe(
@@ -167,7 +169,8 @@ RECIPES = {
     "mobilenet_v2": _Recipe(  # of width 1.0, for 224 px; its style layers are the first and those before each halving
         _unit_preprocess,
         ("Conv1_relu", "block_1_expand_relu", "block_3_expand_relu", "block_6_expand_relu", "block_13_expand_relu"),
-        ("block_6_expand_relu",), ("block_6_expand_relu", "block_9_expand_relu", "block_13_expand_relu"),
+        ("block_6_expand_relu",),
+        ("block_6_expand_relu", "block_9_expand_relu", "block_11_expand_relu", "block_13_expand_relu"),
         "MobileNetV2", "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5", "9.4 MB",
     ),
     "mini_vgg": _Recipe(

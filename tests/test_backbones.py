@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from helpers import backbones, mini_vgg, storage
-from helpers.backbones import Backbone, BackboneError, feature_extractor, load_backbone, load_classifier
+from helpers.backbones import Backbone, BackboneError, feature_extractor, layer_names, load_backbone, load_classifier
 
 VGG19_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
 APPLICATIONS = {
@@ -137,6 +137,16 @@ def test_preprocess_names_a_wrong_shape(shape):
 
 
 # Where weights come from
+
+
+@pytest.mark.parametrize("name", backbones.RECIPES)
+def test_the_layers_of_a_recipe_exist(name):
+    backbone = load_backbone(name, weights=None)
+    assert len(backbone.style_layers) == 5 and len(backbone.content_layers) == 1
+    assert len(backbone.dream_layers) == 4  # notebook 05 has a coefficient for each
+    names = layer_names(backbone)
+    for layers in (backbone.style_layers, backbone.dream_layers):
+        assert [names.index(layer) for layer in layers] == sorted({names.index(layer) for layer in layers})
 
 
 def test_random_weights():
