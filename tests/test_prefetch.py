@@ -1,6 +1,7 @@
 """Fetching for an offline class, from a server of this test's own, which can break off, start midway, and lie."""
 
 import hashlib
+import http.client
 import os
 import threading
 import urllib.request
@@ -48,14 +49,12 @@ def server(monkeypatch):
     """A server on this machine, to which every https:// address leads."""
     serving = Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=serving.serve_forever, args=(0.01,), daemon=True).start()
-    real = urllib.request.urlopen
 
-    def local(request, timeout):
-        path = request.full_url.removeprefix("https://example.org")
-        address = f"http://127.0.0.1:{serving.server_port}{path}"
-        return real(urllib.request.Request(address, headers=request.headers), timeout=timeout)
+    def connect(host, timeout, **options):
+        return http.client.HTTPConnection("127.0.0.1", serving.server_port, timeout=timeout)
 
-    monkeypatch.setattr(urllib.request, "urlopen", local)
+    handler = urllib.request.HTTPSHandler
+    monkeypatch.setattr(handler, "https_open", lambda self, request: self.do_open(connect, request))
     yield serving
     serving.shutdown()
     serving.server_close()
