@@ -53,6 +53,7 @@ def server(monkeypatch):
     def connect(host, timeout, **options):
         return http.client.HTTPConnection("127.0.0.1", serving.server_port, timeout=timeout)
 
+    monkeypatch.setenv("no_proxy", "*")
     handler = urllib.request.HTTPSHandler
     monkeypatch.setattr(handler, "https_open", lambda self, request: self.do_open(connect, request))
     yield serving
