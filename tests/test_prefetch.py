@@ -3,7 +3,10 @@
 import hashlib
 import http.client
 import os
+import subprocess
+import sys
 import threading
+import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -22,6 +25,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     breaks_at = None  # the byte before which the connection is closed
     ranges = True  # whether it can begin midway
+    stalls = None  # an event: set, the rest of a file that breaks off is never sent, and its connection stays open
     asked = ()  # (path, Range header) of every request so far
 
 
@@ -39,6 +43,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         self.wfile.write(content[start : self.server.breaks_at])
+        if self.server.stalls:
+            self.wfile.flush()
+            self.server.stalls.wait(30)
 
     def log_message(self, *args):
         pass
@@ -201,6 +208,37 @@ def test_a_dataset_of_another_make_is_left_alone_if_it_is_sound(alone, server, m
     (alone / "mnist.npz").write_bytes(before[:500])
     assert go(alone) == 1  # it is asked for, and the server does not have it
     assert (alone / "mnist.npz").read_bytes() == before[:500]
+
+
+CHILD = """
+import http.client, sys, urllib.request
+from pathlib import Path
+from helpers.commands import prefetch
+port, folder, digest = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+connect = lambda host, timeout, **options: http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+urllib.request.HTTPSHandler.https_open = lambda self, request: self.do_open(connect, request)
+folder.mkdir()
+prefetch.obtain(prefetch.Wanted("one", "one.bin", "", "https://example.org/one.bin", digest, ()), folder)
+"""
+
+
+def test_a_killed_process_leaves_a_part_and_no_file(three, server):
+    server.breaks_at, server.stalls = 200_000, threading.Event()
+    digest = hashlib.sha256(CONTENT["/one.bin"]).hexdigest()
+    command = [sys.executable, "-c", CHILD, str(server.server_port), str(three), digest]
+    part = three / ".one.bin.part"
+    with subprocess.Popen(command, env={**os.environ, "no_proxy": "*"}) as child:
+        until = time.monotonic() + 30
+        while child.poll() is None and time.monotonic() < until:
+            if part.exists() and part.stat().st_size > 100_000:
+                break
+            time.sleep(0.02)
+        child.kill()
+    server.stalls.set()
+    assert left(three) == [part.name] and 100_000 < part.stat().st_size <= 200_000
+    server.breaks_at = server.stalls = None
+    assert go(three, "--only", "one") == 0
+    assert server.asked[-1][1] is not None and (three / "one.bin").read_bytes() == CONTENT["/one.bin"]
 
 
 def test_a_stop_keeps_what_came(three, server, monkeypatch, capsys):
