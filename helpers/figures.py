@@ -137,6 +137,10 @@ def plot_confusion(matrix, class_names, title=None):
     figure, axis = plt.subplots(figsize=(5.2, 4.6))
     display = ConfusionMatrixDisplay(matrix, display_labels=class_names)
     display.plot(ax=axis, cmap="Reds", colorbar=False, im_kw={"vmax": max(1, mistakes.max() * 1.5)})
+    if max(map(len, map(str, class_names))) > 3:
+        axis.tick_params(axis="x", rotation=45)
+        for text in axis.get_xticklabels():
+            text.set(ha="right", rotation_mode="anchor")
     display.im_.set_data(mistakes)
     for row, texts in enumerate(display.text_):
         for column, text in enumerate(texts):
@@ -408,8 +412,8 @@ def plot_ranges(curves, x, title=None, size=(6.4, 3.8), percent=True):
     """Draw curves of repeated runs over a logarithmic axis: their mean, and a band from the least to the most.
 
     Args:
-        curves: `{name: {place: values}}`, the values of one place in a list; names that begin with "recorded" are drawn
-            dashed.
+        curves: `{name: {place: values}}`, the values of one place in a list. "recorded: name" is drawn dashed, in the
+            colour of `name`.
         x: what the horizontal axis is; each place of the first curve is written on it.
         title: text above the figure.
         size: width and height, inches.
@@ -417,13 +421,15 @@ def plot_ranges(curves, x, title=None, size=(6.4, 3.8), percent=True):
     """
     figure, axis = plt.subplots(figsize=size)
     scale = 100 if percent else 1
-    for index, (name, points) in enumerate(curves.items()):
+    kinds = list(dict.fromkeys(name.removeprefix("recorded: ") for name in curves))
+    for name, points in curves.items():
+        colour = COLOURS[kinds.index(name.removeprefix("recorded: ")) % 10]
         places = list(points)
         values = [scale * np.asarray(points[place], float) for place in places]
         style = "o--" if name.startswith("recorded") else "o-"
-        axis.plot(places, [np.mean(one) for one in values], style, color=COLOURS[index % 10], label=name, markersize=4)
+        axis.plot(places, [np.mean(one) for one in values], style, color=colour, label=name, markersize=4)
         axis.fill_between(
-            places, [one.min() for one in values], [one.max() for one in values], color=COLOURS[index % 10], alpha=0.2
+            places, [one.min() for one in values], [one.max() for one in values], color=colour, alpha=0.2, linewidth=0
         )
     axis.set(xscale="log", xlabel=x, title=title)
     axis.set_xticks(sorted({place for points in curves.values() for place in points}), minor=False)
@@ -449,7 +455,7 @@ def plot_embeddings(embeddings, labels, class_names, title=None, limit=None, siz
     figure, axes = plt.subplots(1, len(embeddings), figsize=(size * len(embeddings) + 1.1, size + 0.3), squeeze=False)
     for axis, (name, places) in zip(axes.flat, embeddings.items(), strict=True):
         for label, class_name in enumerate(class_names):
-            axis.scatter(*np.asarray(places)[labels == label].T, s=9, color=COLOURS[label % 10], label=class_name,
+            axis.scatter(*np.asarray(places)[labels == label].T, s=14, color=COLOURS[label % 10], label=class_name,
                          alpha=0.8, linewidths=0)  # fmt: skip
         reach = 1.05 * (np.abs(places).max() if limit is None else limit)
         axis.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", title=name)

@@ -23,7 +23,7 @@ class Preprocess(layers.Layer):
 
     Args:
         backbone: its name, such as "mini_vgg".
-        side: height and width of the result, pixels.
+        side: height and width of the result, pixels; None leaves images as large as they come.
     """
 
     def __init__(self, backbone, side, **keywords):  # noqa: D107 - the class says it
@@ -33,7 +33,7 @@ class Preprocess(layers.Layer):
     def call(self, images):
         """Return float32 `(batch, side, side, 3)`."""
         images = keras.ops.cast(images, "float32")
-        if tuple(images.shape[1:3]) != (self.side, self.side):
+        if self.side is not None and tuple(images.shape[1:3]) != (self.side, self.side):
             images = keras.ops.image.resize(images, (self.side, self.side), data_format="channels_last")
         return backbones.RECIPES[self.backbone].preprocess(images)
 
@@ -48,7 +48,8 @@ def transfer_network(backbone, classes, side=None, dropout=0.2):
     Args:
         backbone: of `load_backbone`. Its layers become a part of the classifier, and are trained with it.
         classes: number of classes, 2 and up.
-        side: height and width to which images are brought inside the model, pixels; None: the backbone's smallest.
+        side: height and width to which images are brought inside the model, pixels; None: the backbone's smallest;
+            "any": none, they stay as large as they come.
         dropout: share of the features that is zeroed in training, 0 to below 1.
 
     Returns:
@@ -59,12 +60,12 @@ def transfer_network(backbone, classes, side=None, dropout=0.2):
         ValueError: if the backbone cannot take such small images, or there are fewer than 2 classes.
     """
     side = backbone.smallest_side if side is None else side
-    if side < backbone.smallest_side:
+    if side != "any" and side < backbone.smallest_side:
         raise ValueError(f"side={side}: {backbone.name} takes images of {backbone.smallest_side} pixels and more.")
     if classes < 2:
         raise ValueError(f"classes={classes}: a classifier needs 2 and more.")
     images = keras.Input((None, None, 3), name="images")
-    prepared = Preprocess(backbone.name, side, name="preprocess")(images)
+    prepared = Preprocess(backbone.name, None if side == "any" else side, name="preprocess")(images)
     body = keras.Model(backbone.model.input, backbone.model.output, name=BODY)
     body.trainable = False
     mean = layers.GlobalAveragePooling2D(name=FEATURES)(body(prepared))
@@ -231,6 +232,22 @@ def rates_by_depth(network, decay=2.6):
     names = [layer.name for layer in network.get_layer(BODY).layers if layer.weights]
     blocks = list(dict.fromkeys(name.partition("_")[0] for name in names))
     return {name: float(decay) ** (blocks.index(name.partition("_")[0]) - len(blocks)) for name in names}
+
+
+def in_precision(backbone, policy):
+    """Return the same backbone with layers that compute in another precision, such as "mixed_bfloat16".
+
+    Args:
+        backbone: of `load_backbone`; it stays as it was.
+        policy: a Keras dtype policy. Weights stay float32.
+    """
+
+    def renewed(layer):
+        return type(layer).from_config(layer.get_config() | {"dtype": policy, "trainable": True})
+
+    model = keras.models.clone_model(backbone.model, clone_function=renewed)
+    model.set_weights(backbone.model.get_weights())
+    return dataclasses.replace(backbone, model=model)
 
 
 def with_batch_normalization(backbone, images):

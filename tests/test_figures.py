@@ -142,3 +142,30 @@ def test_frames_of_a_confusion_film_have_one_scale():
     assert one.axes[0].images[0].get_array().tolist() == [[0.75, 0.25], [0, 0]]
     assert one.axes[0].images[0].get_clim() == (0, 1)
     assert rendered(one).shape == rendered(two).shape
+
+
+def test_ranges_have_their_mean_and_a_recorded_run_has_the_colour_of_the_live_one():
+    curves = {"tuned": {10: [0.4]}, "recorded: tuned": {10: [0.2, 0.4], 1000: [0.8, 0.8]}, "recorded: new": {10: [0.1]}}
+    axis = figures.plot_ranges(curves, "images", "what it takes").axes[0]
+    live, recorded, new = axis.lines
+    assert np.allclose(recorded.get_xydata(), [[10, 30], [1000, 80]]) and recorded.get_linestyle() == "--"
+    assert live.get_color() == recorded.get_color() != new.get_color() and live.get_linestyle() == "-"
+    band = axis.collections[1].get_paths()[0].get_extents()
+    assert np.allclose([band.x0, band.y0, band.x1, band.y1], [10, 20, 1000, 80])
+    assert axis.get_xscale() == "log" and list(axis.get_xticks()) == [10, 1000]
+
+
+def test_embeddings_have_a_colour_for_each_class_and_one_scale_in_a_film():
+    places, labels = np.array([[0, 1], [2, 0], [0, -3]]), np.array([0, 1, 1])
+    figure = figures.plot_embeddings({"before": places, "after": 2 * places}, labels, ["cat", "dog"])
+    before, after = figure.axes
+    assert [cloud.get_offsets().tolist() for cloud in before.collections] == [[[0, 1]], [[2, 0], [0, -3]]]
+    assert before.get_xlim()[1] == pytest.approx(3.15) and after.get_xlim()[1] == pytest.approx(6.3)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["cat", "dog"]
+    first, second = (figures.plot_embeddings({"": k * places}, labels, "ab", limit=9).axes[0] for k in (1, 2))
+    assert first.get_xlim() == second.get_xlim() and rendered(figure).std() > 0
+
+
+def test_long_class_names_do_not_run_into_each_other_in_a_confusion():
+    short, long = (figures.plot_confusion(np.eye(2), names).axes[0] for names in ("ab", ["airplane", "automobile"]))
+    assert [axis.get_xticklabels()[0].get_rotation() for axis in (short, long)] == [0, 45]

@@ -130,6 +130,23 @@ def test_a_layer_of_the_body_can_be_named_for_grad_cam(images):
         tuning.opened_at(made, "blck4_conv2")
 
 
+def test_images_can_stay_as_large_as_they_come(images):
+    made = network(side="any")
+    assert keras.Model(made.input, made.get_layer("preprocess").output)(images[0][:2, :24, :24]).shape == (2, 24, 24, 3)
+
+
+def test_another_precision_computes_nearly_the_same_and_can_be_trained(images):
+    plain = load_backbone("mini_vgg")
+    half = tuning.in_precision(plain, "mixed_bfloat16")
+    said, expected = (np.asarray(one.model(one.preprocess(images[0])), np.float32) for one in (half, plain))
+    assert 0 < np.abs(said - expected).mean() < 0.02 * np.abs(expected).mean()
+    assert {weight.dtype for weight in half.model.weights} == {"float32"}
+    made = tuning.transfer_network(half, classes=2)
+    tuning.unfreeze(made)
+    assert tuning.trainable_weights(made) == made.count_params()
+    assert made(images[0][:2]).dtype == "float32"
+
+
 def test_unfolded_batch_normalization_changes_nothing(images):
     plain = load_backbone("mini_vgg")
     normal = tuning.with_batch_normalization(plain, images[0])

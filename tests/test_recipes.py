@@ -175,7 +175,9 @@ def test_the_fine_tuning_curve_goes_on_where_it_was_stopped(few, monkeypatch, ca
 
 
 def test_fine_tuning_on_all_images_is_recorded(few, capsys):
-    assert commands.main(["train", "fine-tuning-all", "--epochs", "1"]) == 0
+    options = ["--epochs", "2", "--small-epochs", "1", "--precision", "float32"]
+    assert commands.main(["train", "fine-tuning-all", *options]) == 0
     recorded = runs.load_run("fine-tuning-all")
-    assert recorded["command"] == "python -m helpers train fine-tuning-all --epochs 1 --rate 0.02 --seed 0"
-    assert len(recorded["history"]["loss"]) == 1 and 0 <= recorded["test_accuracy"] <= 1
+    expected = "--epochs 2 --small-epochs 1 --rate 0.05 --shift 2 --precision float32 --seed 0"
+    assert recorded["command"] == f"python -m helpers train fine-tuning-all {expected}"
+    assert len(recorded["history"]["loss"]) == 2 and 0 <= recorded["test_accuracy"] <= 1

@@ -10,16 +10,16 @@ BATCH = 128
 
 def add_recipes(recipes):
     """Add the classic recipe, the modern one, and the modern one with a larger network and more time."""
-    _add_recipe(recipes, "cifar10-classic", "the classic recipe of notebook 02, to its end", run_classic,
+    add_recipe(recipes, "cifar10-classic", "the classic recipe of notebook 02, to its end", run_classic,
                 generations=20_000)  # fmt: skip
-    _add_recipe(recipes, "cifar10-modern", "the modern recipe of notebook 02", run_modern,
+    add_recipe(recipes, "cifar10-modern", "the modern recipe of notebook 02", run_modern,
                 epochs=8, small_epochs=5, width=32, rate=0.3, shift=2, precision="float32")  # fmt: skip
-    _add_recipe(recipes, "cifar10-modern-long", "the modern recipe, larger and for longer", run_modern,
+    add_recipe(recipes, "cifar10-modern-long", "the modern recipe, larger and for longer", run_modern,
                 epochs=14, small_epochs=8, width=64, rate=0.3, shift=3, precision="fastest")  # fmt: skip
 
 
-def _add_recipe(recipes, name, summary, train, **defaults):
-    """Add a sub-command whose run is `train`; `defaults` are its numbers, each an option of its own."""
+def add_recipe(recipes, name, summary, run, **defaults):
+    """Add a sub-command that calls `run`; `defaults` are its numbers, each an option of its own."""
     parser = recipes.add_parser(name, help=summary, description=summary)
     for option, value in defaults.items():
         flag = f"--{option.replace('_', '-')}"
@@ -29,12 +29,12 @@ def _add_recipe(recipes, name, summary, train, **defaults):
     parser.add_argument("--checkpoint", type=Path, default=checkpoint, help=f"default: data/cache/{name}.npz")
     parser.add_argument("--restart", action="store_true", help="begin anew although there is a checkpoint")
     parser.add_argument("--note", help="what else the machine did meanwhile; kept in the record")
-    parser.set_defaults(run=train, name=name, options=tuple(defaults))
+    parser.set_defaults(run=run, name=name, options=tuple(defaults))
 
 
 def run_classic(arguments):
     """Train the classic recipe, or go on training, test it on all test images and record it. Returns 0 or 1."""
-    data = _begin(arguments)
+    data = begin(arguments)
     from helpers import augmentation, networks, recipes, training
 
     model = networks.classic_cifar10_cnn()
@@ -47,19 +47,18 @@ def run_classic(arguments):
     def accuracy(images, labels):
         return training.accuracy(model, augmentation.centre(images), labels)
 
-    return _train(arguments, data, model, epoch_of, accuracy, arguments.generations)
+    return train(arguments, data, model, epoch_of, accuracy, arguments.generations)
 
 
 def run_modern(arguments):
     """Train the modern recipe, or go on training, test it on all test images and record it. Returns 0 or 1."""
-    data = _begin(arguments)
+    data = begin(arguments)
     import keras
     import numpy as np
 
     from helpers import augmentation, networks, recipes, training
 
-    if arguments.precision == "fastest":
-        arguments.precision = training.fastest_precision()
+    choose_precision(arguments)
     keras.config.set_dtype_policy(arguments.precision)
     model = networks.modern_cifar10_cnn(arguments.width)
     generations = arguments.epochs * (len(data.x_train) // BATCH)
@@ -76,10 +75,11 @@ def run_modern(arguments):
     def accuracy(images, labels):
         return float(np.mean(training.mirrored_predict(model, augmentation.scaled(images)).argmax(1) == labels))
 
-    return _train(arguments, data, model, epoch_of, accuracy, generations)
+    return train(arguments, data, model, epoch_of, accuracy, generations)
 
 
-def _begin(arguments):
+def begin(arguments):
+    """Set everything up for a run and return CIFAR-10."""
     from helpers import notebook
 
     notebook.setup(seed=arguments.seed)
@@ -90,7 +90,15 @@ def _begin(arguments):
     return data
 
 
-def _train(arguments, data, model, epoch_of, accuracy, generations):
+def choose_precision(arguments):
+    """Put this machine's fastest precision in place of "fastest"."""
+    from helpers import training
+
+    if arguments.precision == "fastest":
+        arguments.precision = training.fastest_precision()
+
+
+def train(arguments, data, model, epoch_of, accuracy, generations):
     """Train epoch by epoch up to so many generations, a checkpoint after each; then test and record. Returns 0 or 1."""
     import keras
 

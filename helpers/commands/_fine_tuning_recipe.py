@@ -3,6 +3,8 @@
 import json
 import time
 
+from helpers.commands import _cifar10_recipes
+
 EPOCHS = {10: 30, 50: 20, 250: 12, 1000: 8}  # passes over so many images of each class
 RATES = {"fine-tuned": 0.01, "from scratch": 0.03}  # highest learning rates; each tried on validation images
 
@@ -14,12 +16,10 @@ def add_recipes(recipes):
     curve.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
     curve.add_argument("--per-class", type=int, nargs="+", default=list(EPOCHS), help="default: 10 50 250 1000")
     curve.set_defaults(run=run_curve)
-    summary = "fine-tuning on all training images, notebook 03"
-    whole = recipes.add_parser("fine-tuning-all", help=summary, description=summary)
-    whole.add_argument("--seed", type=int, default=0, help="default: 0")
-    whole.add_argument("--epochs", type=int, default=4, help="default: 4")
-    whole.add_argument("--rate", type=float, default=0.02, help="highest learning rate (default: 0.02)")
-    whole.set_defaults(run=run_all)
+    _cifar10_recipes.add_recipe(
+        recipes, "fine-tuning-all", "fine-tuning on all training images, notebook 03", run_all,
+        epochs=5, small_epochs=2, rate=0.05, shift=2, precision="fastest",
+    )  # fmt: skip
 
 
 def run_curve(arguments):
@@ -79,33 +79,32 @@ def _train(data, seed, per_class, method):
 
 
 def run_all(arguments):
-    """Fine-tune on all training images, test once and record it."""
-    import keras
+    """Train with the modern recipe of notebook 02, from pretrained weights; test on all test images and record it.
 
-    from helpers import datasets, fine_tuning, notebook, runs, training
+    Returns 0 or 1.
+    """
+    data = _cifar10_recipes.begin(arguments)
+    import numpy as np
+
+    from helpers import augmentation, fine_tuning, recipes, training
     from helpers.backbones import load_backbone
 
-    notebook.setup(seed=arguments.seed)
-    data = datasets.load_cifar10()
-    print(data)
-    keras.utils.set_random_seed(arguments.seed)
-    network = fine_tuning.transfer_network(load_backbone("mini_vgg"), len(data.class_names))
+    _cifar10_recipes.choose_precision(arguments)
+    backbone = fine_tuning.in_precision(load_backbone("mini_vgg"), arguments.precision)
+    network = fine_tuning.transfer_network(backbone, len(data.class_names), side="any")
     fine_tuning.unfreeze(network)
-    wall, processor = time.perf_counter(), time.process_time()
-    history = fine_tuning.train(
-        network, data.x_train, data.y_train, arguments.epochs, arguments.rate, batch_size=100, seed=arguments.seed
-    )
-    seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - processor
-    reached = training.accuracy(network, data.x_test, data.y_test)
-    print(f"test accuracy {100 * reached:.2f} % after {seconds:.0f} s of training")
-    options = f"--epochs {arguments.epochs} --rate {arguments.rate} --seed {arguments.seed}"
-    record = {
-        "command": f"python -m helpers train fine-tuning-all {options}",
-        "data": str(data),
-        "test_accuracy": reached,
-        "seconds": round(seconds, 1),
-        "cpu_seconds": round(cpu_seconds, 1),
-        "history": {name: [round(value, 4) for value in values] for name, values in history.items()},
-    }
-    runs.save_run("fine-tuning-all", record)
-    return 0
+    generations = arguments.epochs * (len(data.x_train) // _cifar10_recipes.BATCH)
+    recipes.compile_modern(network, arguments.rate, generations)
+    labels = np.eye(len(data.class_names), dtype=np.float32)[data.y_train]
+
+    def epoch_of(number):
+        side, shift = (24, 0) if number < arguments.small_epochs else (32, arguments.shift)
+        return training.image_pipeline(
+            data.x_train, labels, _cifar10_recipes.BATCH, arguments.seed + number,
+            lambda images: augmentation.random_window(images, side, shift),
+        )  # fmt: skip
+
+    def accuracy(images, labels):
+        return float(np.mean(training.mirrored_predict(network, images).argmax(1) == labels))
+
+    return _cifar10_recipes.train(arguments, data, network, epoch_of, accuracy, generations)

@@ -151,6 +151,34 @@ def test_training_on_colour_pictures(open_notebook, lab):
     screenshot(page, "training_on_colour_pictures")
 
 
+def test_fine_tuning(open_notebook, lab):
+    page = open_notebook(drawn(cells_for("03", "fine_tuning_panel(")))
+
+    def choose(label, option):
+        row = page.locator(".widget-dropdown", has=page.get_by_text(label, exact=True))
+        row.locator("select").select_option(option)
+
+    choose("Train", "block4_conv1 to the end")
+    assert move(page, "Steps", "End") == "1000"
+    button(page, "Run").click()
+    page.wait_for_function("document.querySelector('img[alt=\"curve of the run\"]').naturalWidth > 0")
+    page.get_by_text(re.compile(r"step \d\d+ of 1000,")).wait_for()
+    screenshot(page, "fine_tuning_running")
+    button(page, "Stop").click()
+    page.get_by_text(re.compile("Stopped after .* steps")).wait_for()
+    choose("Weights", "random")
+    choose("Train", "all layers")
+    choose("Images a class", "10")
+    assert move(page, "Steps", "Home") == "20"
+    button(page, "Run").click()
+    page.get_by_text("Finished after 20 steps").wait_for()
+    assert shown_width(page, "the picture") > 0
+    button(page, "Show as code").click()
+    code = page.locator("pre", has_text="transfer_network(").last.inner_text()
+    assert "load_backbone('mini_vgg', None)" in code and "unfreeze(network, None)" in code
+    compile(code, "cell", "exec")
+
+
 def test_a_digit_is_drawn_and_classified(open_notebook):
     train = "from helpers.training_loop import Training"
     train += "\nfor _ in Training(modern).iterate(mnist, 0.003, batch_size=64, steps=150):\n    pass"
