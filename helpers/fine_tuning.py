@@ -70,8 +70,7 @@ def transfer_network(backbone, classes, side=None, dropout=0.2):
     body.trainable = False
     mean = layers.GlobalAveragePooling2D(name=FEATURES)(body(prepared))
     kept = layers.Dropout(dropout)(mean)
-    head = layers.Dense(classes, kernel_initializer="zeros", name=HEAD)  # it has no opinion yet, so none to unlearn
-    return keras.Model(images, head(kept), name="transfer")
+    return keras.Model(images, layers.Dense(classes, name=HEAD)(kept), name="transfer")
 
 
 def features(network, images, batch_size=250):
@@ -86,7 +85,9 @@ def features(network, images, batch_size=250):
 
 
 def train_head(network, cached, labels, epochs=30, rate=2e-3, batch_size=50, seed=0):
-    """Train the head of a transfer network on features that were computed before; return Keras' history, a dict.
+    """Train the head of a transfer network, from zero, on features that were computed before.
+
+    A head that begins with random numbers has opinions which a few images cannot make it unlearn.
 
     Args:
         network: of `transfer_network`; its head is changed.
@@ -96,9 +97,14 @@ def train_head(network, cached, labels, epochs=30, rate=2e-3, batch_size=50, see
         rate: highest learning rate of Adam's one cycle.
         batch_size: features in a step.
         seed: of the order.
+
+    Returns:
+        Keras' history, a dict of lists.
     """
+    head = network.get_layer(HEAD)
+    head.set_weights([np.zeros_like(weight) for weight in head.get_weights()])
     inputs = keras.Input(cached.shape[1:])
-    classifier = keras.Model(inputs, network.get_layer(HEAD)(inputs))
+    classifier = keras.Model(inputs, head(inputs))
     return _fit(classifier, cached, labels, epochs, keras.optimizers.Adam, rate, batch_size, seed, None)
 
 

@@ -92,6 +92,8 @@ def run_all(arguments):
     _cifar10_recipes.choose_precision(arguments)
     backbone = fine_tuning.in_precision(load_backbone("mini_vgg"), arguments.precision)
     network = fine_tuning.transfer_network(backbone, len(data.class_names), side="any")
+    some = slice(0, 5000)
+    fine_tuning.train_head(network, fine_tuning.features(network, data.x_train[some]), data.y_train[some], epochs=10)
     fine_tuning.unfreeze(network)
     generations = arguments.epochs * (len(data.x_train) // _cifar10_recipes.BATCH)
     recipes.compile_modern(network, arguments.rate, generations)
