@@ -1,10 +1,11 @@
-"""Pretrained networks whose layers describe a picture: VGG19, VGG16, InceptionV3, and the course's own mini_vgg.
+"""Pretrained networks whose layers describe a picture: VGG19, VGG16, InceptionV3, MobileNetV2, and our own mini_vgg.
 
 `load_backbone("vgg19")` gives a `Backbone`; `feature_extractor(backbone, layers)` gives the part of it that a style
 transfer or a dream needs. Weights come from this machine wherever they can: see `load_backbone`.
 """
 
 import difflib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +27,13 @@ class Backbone:
     """A pretrained network without its classifier.
 
     Attributes:
-        name: `vgg19`, `vgg16`, `inception_v3` or `mini_vgg`.
+        name: `vgg19`, `vgg16`, `inception_v3`, `mobilenet_v2` or `mini_vgg`.
         model: a `keras.Model` from preprocessed pictures, `(batch, height, width, 3)`, to its last features; any size
             from `smallest_side` up; not trainable until `model.trainable = True`.
         preprocess: turns RGB pictures, 0–255, `(height, width, 3)` or `(batch, height, width, 3)`, into what the
             network wants, float32 of the same shape. Works on NumPy arrays and on tensors, inside a compiled function
             too; can be differentiated; never writes into its input.
-        style_layers, content_layers, dream_layers: good first choices of layers, as tuples of names.
+        style_layers, content_layers, dream_layers: good first choices of layers, as tuples of names; four for dreams.
         source: where the weights came from, in words, for people to read.
         smallest_side: least height and width in pixels.
     """
@@ -110,8 +111,8 @@ def _vgg_preprocess(images):
     return ops.flip(images, axis=-1) - means
 
 
-def _inception_preprocess(images):
-    """Return values from -1 to 1: x / 127.5 - 1."""
+def _unit_preprocess(images):
+    """Return values from -1 to 1, x / 127.5 - 1: what InceptionV3 and MobileNetV2 were trained with."""
     return _as_pictures(images) / 127.5 - 1.0
 
 
@@ -124,7 +125,10 @@ def _mini_preprocess(images):
 
 @dataclass(frozen=True)
 class _Recipe:
-    """What is known of a network before it is loaded; `file`, `size` and `md5` are those of Keras' own download."""
+    """What is known of a network before it is loaded; `file`, `size` and `md5` are those of Keras' own download.
+
+    Keras publishes an MD5 for each file, but none for those of MobileNetV2: `md5` is then empty.
+    """
 
     preprocess: Callable
     style_layers: tuple
@@ -148,17 +152,26 @@ _SUFFIX = "_weights_tf_dim_ordering_tf_kernels_notop.h5"
 
 RECIPES = {
     "vgg19": _Recipe(
-        _vgg_preprocess, _VGG_STYLE, ("block4_conv2",), ("block4_conv4", "block5_conv2"),
+        _vgg_preprocess, _VGG_STYLE, ("block4_conv2",),
+        ("block3_conv4", "block4_conv2", "block4_conv4", "block5_conv2"),
         "VGG19", "vgg19" + _SUFFIX, "80.1 MB", "253f8cb515780f3b799900260a226db6",
     ),
     "vgg16": _Recipe(
-        _vgg_preprocess, _VGG_STYLE, ("block4_conv2",), ("block4_conv3", "block5_conv2"),
+        _vgg_preprocess, _VGG_STYLE, ("block4_conv2",),
+        ("block3_conv3", "block4_conv2", "block4_conv3", "block5_conv2"),
         "VGG16", "vgg16" + _SUFFIX, "58.9 MB", "6d6bbae143d832006294945121d1f1fc",
     ),
     "inception_v3": _Recipe(
-        _inception_preprocess, ("mixed0", "mixed1", "mixed2", "mixed4", "mixed7"), ("mixed4",),
+        _unit_preprocess, ("mixed0", "mixed1", "mixed2", "mixed4", "mixed7"), ("mixed4",),
         ("mixed4", "mixed5", "mixed6", "mixed7"),
         "InceptionV3", "inception_v3" + _SUFFIX, "87.9 MB", "bcbd6486424b2319ff4ef7d526e38f63", 75,
+    ),
+    "mobilenet_v2": _Recipe(  # of width 1.0, for 224 px; its style layers are the first and those before each halving
+        _unit_preprocess,
+        ("Conv1_relu", "block_1_expand_relu", "block_3_expand_relu", "block_6_expand_relu", "block_13_expand_relu"),
+        ("block_6_expand_relu",),
+        ("block_6_expand_relu", "block_9_expand_relu", "block_11_expand_relu", "block_13_expand_relu"),
+        "MobileNetV2", "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5", "9.4 MB",
     ),
     "mini_vgg": _Recipe(
         _mini_preprocess, _VGG_STYLE, ("block4_conv2",),
@@ -174,15 +187,15 @@ NAMES = (*RECIPES, "auto")
 def load_backbone(name="auto", weights="imagenet", prefer="vgg19"):
     """Return a pretrained network without its classifier.
 
-    Weights of `vgg19`, `vgg16` and `inception_v3` are looked for as `<name>.weights.h5` or under Keras' own file name:
-    in `$ATELIER_DATA`, in `data/cache/`, in Keras' cache, and are downloaded to `data/cache/` otherwise. Those of
-    `mini_vgg` come with the project.
+    Weights of Keras' networks are looked for as `<name>.weights.h5` or under Keras' own file name: in `$ATELIER_DATA`,
+    in `data/cache/`, in Keras' cache, and are downloaded to `data/cache/` otherwise, but for those of `mobilenet_v2`,
+    of which no checksum is published. Those of `mini_vgg` come with the project.
 
     Args:
-        name: `vgg19`, `vgg16`, `inception_v3`, `mini_vgg`, or `auto`: `prefer` if its weights are on this machine,
-            else `mini_vgg`; it never downloads.
+        name: `vgg19`, `vgg16`, `inception_v3`, `mobilenet_v2`, `mini_vgg`, or `auto`: `prefer` if its weights are on
+            this machine, else `mini_vgg`; it never downloads.
         weights: "imagenet" for pretrained weights, None for random ones (tests, timings), or the path of a file.
-        prefer: what `auto` prefers, `vgg19`, `vgg16` or `inception_v3`.
+        prefer: what `auto` prefers.
 
     Returns:
         A `Backbone`.
@@ -314,6 +327,13 @@ def _on_this_machine(name):
 def _fetched(name):
     """Download a network's weights to `data/cache/`; return path and source."""
     recipe = RECIPES[name]
+    if not recipe.md5:
+        raise BackboneError(
+            f"The weights of {name} are not on this machine, and Keras publishes no checksum of them, without which "
+            "this course downloads nothing. Keras itself does: run "
+            f"keras.applications.{recipe.constructor}(include_top=False) once, and {recipe.file} ({recipe.size}) is "
+            "found in Keras' cache. Or use load_backbone('mini_vgg')."
+        )
     path = storage.CACHE / recipe.file
     try:
         storage.download(recipe.address, path, recipe.md5)
@@ -376,7 +396,7 @@ def _listed(names, most=40):
     """Return names with commas; of a long list, those that people choose from."""
     names = list(names)
     if len(names) > most:
-        named = [name for name in names if name.startswith("mixed")]
+        named = [name for name in names if re.fullmatch(r"mixed\d+|block_\d+_expand_relu", name)]
         return f"{', '.join(named)}, or any of the {len(names)} in layer_names(backbone)"
     return ", ".join(names)
 

@@ -54,6 +54,12 @@ def sha256(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def matches(path, digest):
+    """Return whether a file has this SHA-256 (64 hexadecimal digits) or MD5 (32 of them)."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "md5" if len(digest) == 32 else "sha256").hexdigest() == digest
+
+
 @contextmanager
 def whole_file(path):
     """Give a temporary path beside `path` to write to; move it there at the end, so that `path` is never half a file.
@@ -95,9 +101,7 @@ def download(url, path, digest, answer_within=4.0, stall=10.0):
             with open(partial, "wb") as file:
                 while block := response.read(1 << 16):
                     file.write(block)
-            with open(partial, "rb") as file:
-                found = hashlib.file_digest(file, "md5" if len(digest) == 32 else "sha256").hexdigest()
-            if found != digest:
+            if not matches(partial, digest):
                 raise DownloadError(f"what came from {url} is not the file that was expected (its checksum differs)")
     except DownloadError:
         raise
@@ -109,13 +113,17 @@ def _host(url):
     return urllib.parse.urlsplit(url).hostname
 
 
-def _open(url, answer_within, stall):
-    """Open `url` in a thread of its own, because a stuck name lookup obeys no time-out; return the response."""
+def _open(url, answer_within, stall, start=0):
+    """Open `url` in a thread of its own, because a stuck name lookup obeys no time-out; return the response.
+
+    With a `start`, ask for the bytes from there on; a server may answer with all of them nevertheless.
+    """
     outcome = {}
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
 
     def connect():
         try:
-            outcome["response"] = urllib.request.urlopen(url, timeout=answer_within)
+            outcome["response"] = urllib.request.urlopen(request, timeout=answer_within)
         except Exception as error:  # whatever it is, it is reported in the caller's thread
             outcome["error"] = error
 
@@ -129,7 +137,7 @@ def _open(url, answer_within, stall):
         return response
     if "error" in outcome:
         reason = getattr(outcome["error"], "reason", None) or outcome["error"]
-        raise DownloadError(f"{_host(url)}: {reason}")
+        raise DownloadError(f"{_host(url)}: {reason}") from outcome["error"]
     raise DownloadError(f"{_host(url)}: no answer in {time.monotonic() - started:.0f} s")
 
 

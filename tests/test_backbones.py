@@ -1,8 +1,11 @@
 """Loading networks, what they want as input, and every way in which it can fail. No test touches the network."""
 
 import hashlib
+import inspect
 import io
+import re
 import shutil
+import sys
 import time
 
 import h5py
@@ -12,14 +15,16 @@ import pytest
 import tensorflow as tf
 
 from helpers import backbones, mini_vgg, storage
-from helpers.backbones import Backbone, BackboneError, feature_extractor, load_backbone, load_classifier
+from helpers.backbones import Backbone, BackboneError, feature_extractor, layer_names, load_backbone, load_classifier
 
 VGG19_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
 APPLICATIONS = {
     "vgg19": keras.applications.vgg19,
     "vgg16": keras.applications.vgg16,
     "inception_v3": keras.applications.inception_v3,
+    "mobilenet_v2": keras.applications.mobilenet_v2,
 }
+MOBILENET_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
 
 
 @pytest.fixture(autouse=True)
@@ -134,6 +139,16 @@ def test_preprocess_names_a_wrong_shape(shape):
 # Where weights come from
 
 
+@pytest.mark.parametrize("name", backbones.RECIPES)
+def test_the_layers_of_a_recipe_exist(name):
+    backbone = load_backbone(name, weights=None)
+    assert len(backbone.style_layers) == 5 and len(backbone.content_layers) == 1
+    assert len(backbone.dream_layers) == 4  # notebook 05 has a coefficient for each
+    names = layer_names(backbone)
+    for layers in (backbone.style_layers, backbone.dream_layers):
+        assert [names.index(layer) for layer in layers] == sorted({names.index(layer) for layer in layers})
+
+
 def test_random_weights():
     backbone = load_backbone("vgg19", weights=None)
     assert isinstance(backbone, Backbone) and backbone.source == "random weights"
@@ -178,7 +193,7 @@ def write_older_format(model, path):
         file.attrs["backend"], file.attrs["keras_version"] = b"tensorflow", b"2.0.0"
         for layer in model.layers:
             group = file.create_group(layer.name)
-            names = [f"{layer.name}/{part}:0" for part in ("kernel", "bias")][: len(layer.weights)]
+            names = [f"{layer.name}/{weight.name}:0" for weight in layer.weights]
             group.attrs["weight_names"] = [name.encode() for name in names]
             for name, value in zip(names, layer.get_weights(), strict=True):
                 group[name] = value
@@ -199,6 +214,52 @@ def test_inception_layers_exist():
     extractor = feature_extractor(backbone, backbone.dream_layers)
     features = extractor(backbone.preprocess(pictures(1, 80, 75, 3)))
     assert set(features) == set(backbone.dream_layers)
+
+
+@pytest.fixture(scope="module")
+def random_mobilenet():
+    return keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(None, None, 3))
+
+
+def test_mobilenet_layers_halve_the_picture_one_by_one():
+    backbone = load_backbone("mobilenet_v2", weights=None)
+    assert backbone.smallest_side == 32 and not backbone.model.trainable
+    layers = {*backbone.style_layers, *backbone.content_layers, *backbone.dream_layers}
+    features = feature_extractor(backbone, layers)(backbone.preprocess(pictures(1, 64, 96, 3)))
+    found = [features[name].shape[1:] for name in backbone.style_layers]
+    assert found == [(32, 48, 32), (32, 48, 96), (16, 24, 144), (8, 12, 192), (4, 6, 576)]
+    smallest = backbone.model(backbone.preprocess(pictures(1, 32, 32, 3)))
+    assert smallest.shape == (1, 1, 1, 1280) and np.isfinite(smallest).all()
+
+
+def test_mobilenet_reads_the_file_that_keras_keeps(random_mobilenet, empty_machine):
+    (empty_machine / "keras" / "models").mkdir(parents=True)
+    write_older_format(random_mobilenet, empty_machine / "keras" / "models" / MOBILENET_FILE)
+    backbone = load_backbone("auto", prefer="mobilenet_v2")
+    assert backbone.source == f"Keras' cache, {MOBILENET_FILE}"
+    for found, wanted in zip(backbone.model.get_weights(), random_mobilenet.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_what_has_no_checksum_is_not_downloaded():  # the fixture fails the test if it is
+    with pytest.raises(BackboneError, match=f"no checksum.*MobileNetV2.include_top=False.*{MOBILENET_FILE}.*9.4 MB"):
+        load_backbone("mobilenet_v2")
+
+
+def test_the_recipes_are_those_of_this_keras():
+    """Keras' own source names the file and the MD5 that a recipe has."""
+    for name, module in APPLICATIONS.items():
+        source = inspect.getsource(sys.modules[getattr(module, backbones.RECIPES[name].constructor).__module__])
+        recipe = backbones.RECIPES[name]
+        folder, _, file = recipe.address.rpartition("/")
+        assert (f"{folder}/" if name == "mobilenet_v2" else recipe.address) in re.sub(r'"\s+"', "", source)
+        assert file == recipe.file and (recipe.md5 in source if recipe.md5 else "file_hash" not in source)
+
+
+def test_a_long_list_of_layers_names_those_to_choose_from():
+    backbone = load_backbone("mobilenet_v2", weights=None)
+    with pytest.raises(BackboneError, match="Did you mean 'block_6_expand_relu'.*block_1_expand_relu, .* any of"):
+        feature_extractor(backbone, ["block_6_expand_rel"])
 
 
 # auto
@@ -282,7 +343,7 @@ def test_no_such_file(empty_machine):
 
 
 def test_unknown_names_give_the_closest():
-    with pytest.raises(BackboneError, match="'vgg18' is not a network. Did you mean 'vgg1.'.*inception_v3, mini_vgg"):
+    with pytest.raises(BackboneError, match="'vgg18' is not a network. Did you mean 'vgg1.'.*mobilenet_v2, mini_vgg"):
         load_backbone("vgg18")
     with pytest.raises(BackboneError, match="not a network"):
         load_backbone("auto", prefer="resnet")

@@ -115,6 +115,8 @@ def damaged(change):
         (lambda cell: cell.outputs[0].update(text="saved in /home/ada/run.gif"), "path of one machine"),
         (lambda cell: cell.outputs[0].update(text="UserWarning: no"), "warning"),
         (lambda cell: cell.outputs[0].update(text="I0000 00:00:17 port.cc:153] oneDNN"), "log line"),
+        (lambda cell: cell.outputs[0].update(text="2026-11-21 07:00:00.1: I tensorflow/core/util"), "log line"),
+        (lambda cell: cell.outputs[0].update(text="WARNING:tensorflow:5 out of 5 calls"), "log line"),
         (lambda cell: cell.outputs[0].update(name="stderr"), "standard error"),
         (lambda cell: cell.outputs.append(nbformat.v4.new_output("error", ename="ValueError")), "an error: ValueError"),
         (lambda cell: cell.metadata.update(tags=["nbval-ignore-output"]), "compared"),

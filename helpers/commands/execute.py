@@ -13,6 +13,7 @@ from helpers.storage import PROJECT, whole_file
 
 NOTEBOOKS = PROJECT / "notebooks"
 LARGEST = 6_000_000  # bytes of a notebook
+LOGGED = r"\b\w*Warning:|^WARNING\b|^[IWEF]\d{4} \d\d:|^\d{4}-\d\d-\d\d \S+: [IWEF] "  # Python, absl, TensorFlow
 KEPT = {"tags", "jupyter", "slideshow"}  # of a cell's metadata
 
 
@@ -129,7 +130,7 @@ def problems(notebook):
             for text in _texts(output):
                 if match := re.search(r"/(home|root|work|tmp|usr|opt|Users)/[\w.-]+|[A-Z]:\\\\\w+|site-packages", text):
                     found.append(f"cell {number} stores a path of one machine: {match.group()!r}")
-                if re.search(r"\b\w*Warning:|^[IWE]\d{4} \d\d:", text, re.MULTILINE):
+                if re.search(LOGGED, text, re.MULTILINE):
                     found.append(f"cell {number} stores a warning or a log line")
     if not compared(notebook):
         found.append("no cell of it is compared by the tests")
