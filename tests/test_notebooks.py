@@ -7,6 +7,7 @@ import nbformat
 import pytest
 
 from helpers.commands import execute
+from helpers.storage import PROJECT
 
 PATHS = execute.find()
 
@@ -65,10 +66,21 @@ def test_each_leads_on_from_the_last_and_to_the_next(path, notebook):
         assert file.startswith(shown) and (file in [other.stem for other in PATHS] or shown == "03"), file
 
 
-def test_parameters_are_capitals_each_with_a_comment(notebook):
+def parameters(notebook):
     (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    for line in cell.source.splitlines():
+    return cell.source
+
+
+def test_parameters_are_capitals_each_with_a_comment(notebook):
+    for line in parameters(notebook).splitlines():
         assert not line or re.match(r"# |[A-Z][A-Z0-9_]* = .+?  # .", line), line
+
+
+def test_the_teachers_page_names_parameters_that_exist(path, notebook):
+    page = (PROJECT / "TEACHING.md").read_text(encoding="utf-8")
+    row = "".join(re.findall(rf"^\| {path.name[:2]} \|.*$", page, re.MULTILINE))
+    for name in re.findall("`([A-Za-z_]+)`", row):
+        assert re.search(rf"^{name} = ", parameters(notebook), re.MULTILINE), name
 
 
 def test_no_placeholder_is_left(notebook):
