@@ -6,6 +6,7 @@ Each notebook runs once, in a fresh kernel, with the small parameters below; the
 import ast
 import os
 import re
+from contextlib import ExitStack, contextmanager
 
 import nbformat
 import pytest
@@ -55,11 +56,11 @@ def run(client, source):
     return cell
 
 
-@pytest.fixture(scope="module")
-def kernel(request):
-    """A notebook's client after all of its cells ran."""
-    notebook = execute.read(request.param)
-    with_parameters(notebook, SMALL.get(request.param.stem, {}))
+@contextmanager
+def executed(path):
+    """Run all cells of a notebook and give its client, whose kernel goes on until the end of the block."""
+    notebook = execute.read(path)
+    with_parameters(notebook, SMALL.get(path.stem, {}))
     sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     notebook.cells = []
     place = {"metadata": {"path": str(execute.NOTEBOOKS)}}
@@ -71,16 +72,32 @@ def kernel(request):
         yield client
 
 
+@pytest.fixture(scope="module")
+def kernel_of():
+    """A function from a notebook's path to its client; each notebook is run once, one kernel at a time."""
+    with ExitStack() as kernels:
+        clients = {}
+
+        def kernel(path):
+            if path not in clients:
+                clients.clear()
+                kernels.close()
+                clients[path] = kernels.enter_context(executed(path))
+            return clients[path]
+
+        yield kernel
+
+
 SOLUTIONS = [
-    pytest.param(path, number, source, id=f"{path.stem}-{number}")
+    pytest.param(path, source, id=f"{path.stem}-{number}")
     for path in execute.find()
     for number, source in enumerate(solutions(execute.read(path)), start=1)
 ]
 
 
-@pytest.mark.parametrize(("kernel", "number", "source"), SOLUTIONS, indirect=["kernel"])
-def test_the_solution_runs(kernel, number, source):
-    assert run(kernel, source).outputs, "it shows nothing"
+@pytest.mark.parametrize(("path", "source"), SOLUTIONS)
+def test_the_solution_runs(kernel_of, path, source):
+    assert run(kernel_of(path), source).outputs, "it shows nothing"
 
 
 def test_small_parameters_are_those_of_notebooks():
