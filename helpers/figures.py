@@ -42,7 +42,7 @@ def _styled(draw):
 
 @_styled
 def show_images(
-    images, titles=None, columns=6, size=1.5, title=None, cmap="gray", value_range=None, colours=None, aspect=1.0
+    images, titles=None, columns=6, size=1.5, title=None, cmap="gray", value_range=None, colours=None, aspect=None
 ):
     """Draw images in rows.
 
@@ -55,12 +55,13 @@ def show_images(
         cmap: colour map for images of one channel.
         value_range: (black, white) for images of one channel; None takes each image's own extremes.
         colours: a colour for each title, or None.
-        aspect: height of one image in parts of its width.
+        aspect: height of an image's place in parts of its width; None takes that of the tallest image.
 
     Returns:
         The matplotlib figure.
     """
     images = list(images)
+    aspect = _tallest(images) if aspect is None else aspect
     columns = max(1, min(columns, len(images)))
     rows = -(-len(images) // columns)
     heading = 0.22 if titles is not None else 0.0
@@ -77,6 +78,11 @@ def show_images(
     if title:
         figure.suptitle(title)
     return figure
+
+
+def _tallest(images):
+    """Return the largest ratio of height to width; 1 if there is no image."""
+    return max((np.shape(image)[0] / np.shape(image)[1] for image in images), default=1.0)
 
 
 def draw_image(axis, image, cmap="gray", value_range=None):
@@ -229,7 +235,7 @@ def _mosaic(images):
 
 
 @_styled
-def contact_sheet(run, title=None, text="{:.1f}", size=1.5, aspect=1.0, **grids):
+def contact_sheet(run, title=None, text="{:.1f}", size=1.5, aspect=None, **grids):
     """Call `run` for every combination of one or two knobs and draw the results on a grid.
 
     Args:
@@ -237,7 +243,7 @@ def contact_sheet(run, title=None, text="{:.1f}", size=1.5, aspect=1.0, **grids)
         title: text above the sheet.
         text: how a number is written into its field.
         size: width of one field, inches.
-        aspect: height of one field in parts of its width.
+        aspect: height of a field in parts of its width; None takes that of the tallest image, and 1 for numbers.
         **grids: one or two knobs, each a list of values: the first is the rows, the second the columns.
 
     Returns:
@@ -256,7 +262,10 @@ def contact_sheet(run, title=None, text="{:.1f}", size=1.5, aspect=1.0, **grids)
     for values in itertools.product(*(grids[name] for name in names)):
         results[values] = run(**dict(zip(names, values, strict=True)))
     at = [[results[(row, column) if row_name else (column,)] for column in columns] for row in rows]
-    draw = _draw_numbers if np.ndim(at[0][0]) == 0 else _draw_pictures
+    numbers = np.ndim(at[0][0]) == 0
+    if aspect is None:
+        aspect = 1.0 if numbers else _tallest(results.values())
+    draw = _draw_numbers if numbers else _draw_pictures
     figure = draw(at, rows, columns, text, size, aspect)
     figure.supxlabel(column_name)
     figure.supylabel(row_name or None)

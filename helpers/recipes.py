@@ -1,4 +1,4 @@
-"""How the two networks for CIFAR-10 are trained: loss, optimiser and rate of the classic recipe and of today's.
+"""How the course's classifiers are trained: loss, optimiser and rate of each recipe.
 
 What they see is in `helpers.augmentation`, what they are in `helpers.networks`.
 """
@@ -6,6 +6,18 @@ What they see is in `helpers.augmentation`, what they are in `helpers.networks`.
 import keras
 
 from helpers.training import OneCycle
+
+
+def compile_digits(model, peak, steps):
+    """Compile the modern network for digits: Adam (Kingma and Ba, 2015), one cycle; labels are integers.
+
+    Args:
+        model: a `keras.Model` from images to logits.
+        peak: highest learning rate, above 0.
+        steps: number of steps in all.
+    """
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(OneCycle(peak, steps)), loss, metrics=["accuracy"], jit_compile=False)
 
 
 def compile_classic(model):

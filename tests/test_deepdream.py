@@ -1,6 +1,5 @@
 """DeepDream on a tiny network with random weights, and on objectives that can be worked out by hand."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,7 +7,6 @@ from scipy.ndimage import gaussian_filter
 
 from helpers import deepdream
 from helpers.animation import GifRecorder
-from helpers.backbones import Backbone
 from helpers.deepdream import (
     ChannelObjective,
     DeepDream,
@@ -25,17 +23,6 @@ from helpers.images import resize
 GENERATOR = np.random.default_rng(0)
 IMAGE = resize(GENERATOR.uniform(30, 225, (9, 11, 3)), (71, 83)).clip(0, 255)
 PLAIN = dict(octaves=1, jitter=0, smoothing=0, progress=False)
-
-
-@pytest.fixture(scope="module")
-def backbone():
-    keras.utils.set_random_seed(0)
-    values = inputs = keras.Input((None, None, 3))
-    for name, width in (("first", 8), ("second", 12)):
-        values = keras.layers.Conv2D(width, 3, padding="same", activation="relu", name=name)(values)
-        values = keras.layers.AveragePooling2D(2, name=f"{name}_pool")(values)
-    network = keras.Model(inputs, values)
-    return Backbone("tiny", network, lambda image: (image - 120.0) / 60, (), (), ("first", "second"), "", 16)
 
 
 @pytest.fixture

@@ -23,18 +23,6 @@ GUIDE = resize(GENERATOR.uniform(0, 255, (7, 7, 3)), (40, 36)).clip(0, 255)
 
 
 @pytest.fixture(scope="module")
-def backbone():
-    keras.utils.set_random_seed(1)
-    values = inputs = keras.Input((None, None, 3))
-    for name, width in (("first", 6), ("second", 10)):
-        values = keras.layers.Conv2D(width, 3, padding="same", activation="relu", name=name)(values)
-        values = keras.layers.AveragePooling2D(2, name=f"{name}_pool")(values)
-    return Backbone(
-        "tiny", keras.Model(inputs, values), lambda image: (image - 120.0) / 60, (), (), ("first", "second"), "", 16
-    )
-
-
-@pytest.fixture(scope="module")
 def inception():
     keras.utils.set_random_seed(1)
     return load_backbone("inception_v3", weights=None)
@@ -95,16 +83,16 @@ def test_a_dead_channel_has_a_gradient(backbone):
 def test_guide_against_numpy(backbone):
     objective = GuideObjective(GUIDE, "second")
     loss, _ = DeepDream(backbone, objective).evaluator()(IMAGE)
-    values, guide = features(backbone, IMAGE, "second"), features(backbone, GUIDE, "second").reshape(-1, 10)
+    values, guide = features(backbone, IMAGE, "second"), features(backbone, GUIDE, "second").reshape(-1, 12)
     best = (values @ guide.T).max(axis=-1)
-    assert loss == pytest.approx(best[:, 2:-2, 2:-2].sum() / best.size / 10, rel=1e-4)
+    assert loss == pytest.approx(best[:, 2:-2, 2:-2].sum() / best.size / 12, rel=1e-4)
 
 
 def test_a_large_guide_is_looked_at_small_and_in_part(backbone):
     objective = GuideObjective(resize(GUIDE, (300, 400)), "first", max_side=60, positions=50)
     assert objective.image.shape == (45, 60, 3)
     dreamer = DeepDream(backbone, objective)
-    assert objective.values(dreamer.features)["guide"].shape == (50, 6)
+    assert objective.values(dreamer.features)["guide"].shape == (50, 8)
 
 
 @pytest.mark.parametrize(
@@ -141,8 +129,8 @@ def test_numbers_change_without_a_new_trace(backbone):
         (LayerObjective("third"), "Choose from first"),
         (LayerObjective({"first": float("nan")}), "finite"),
         (ChannelObjective("third", 0), "Choose from first"),
-        (ChannelObjective("first", 6), "channels 0 to 5, got 6"),
-        (ChannelObjective("first", -1), "channels 0 to 5"),
+        (ChannelObjective("first", 8), "channels 0 to 7, got 8"),
+        (ChannelObjective("first", -1), "channels 0 to 7"),
         (GuideObjective(GUIDE, "third"), "Choose from first"),
     ],
 )

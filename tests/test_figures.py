@@ -25,13 +25,26 @@ def test_show_images_draws_each_and_says_its_title():
     assert rendered(figure).std() > 0
 
 
-def test_wide_images_get_wide_places():
-    square, wide = (
-        figures.show_images([np.zeros((2, 4))] * 4, columns=2, size=2, aspect=aspect) for aspect in (1, 0.5)
-    )
-    assert square.get_size_inches().tolist() == [4, 4] and wide.get_size_inches().tolist() == [4, 2]
-    square, wide = (figures.contact_sheet(lambda k: np.zeros((2, 4)), aspect=aspect, k=[1, 2]) for aspect in (1, 0.5))
+def test_places_have_the_shape_of_the_images():
+    def size(**settings):
+        return figures.show_images([np.zeros((2, 4))] * 4, columns=2, size=2, **settings).get_size_inches().tolist()
+
+    assert size() == [4, 2] and size(aspect=1) == [4, 4]
+    mixed = figures.show_images([np.zeros((2, 4)), np.zeros((3, 2, 3))], size=2)
+    assert mixed.get_size_inches().tolist() == [4, 3]
+    assert figures.show_images([np.zeros((9, 9))]).get_size_inches().tolist() == [1.5, 1.5]
+
+
+def test_a_sheet_has_fields_of_the_shape_of_the_images():
+    wide, square = (figures.contact_sheet(lambda k: np.zeros((2, 4)), aspect=aspect, k=[1, 2]) for aspect in (None, 1))
     assert wide.get_size_inches()[1] == square.get_size_inches()[1] - 0.75
+
+
+def test_rows_of_wide_images_leave_no_space_between_them():
+    figure = figures.show_images([np.zeros((30, 90, 3))] * 4, columns=2, size=3)
+    rendered(figure)
+    upper, lower = (figure.axes[index].get_window_extent() for index in (0, 2))
+    assert 0 <= upper.y0 - lower.y1 < 0.15 * upper.height and upper.width / upper.height == pytest.approx(3, rel=0.02)
 
 
 def test_colour_images_are_clipped_not_wrapped():

@@ -7,13 +7,23 @@ import nbformat
 import pytest
 
 from helpers.commands import execute
+from helpers.storage import PROJECT
 
 PATHS = execute.find()
 
 
 @pytest.fixture(params=PATHS, ids=lambda path: path.stem)
-def notebook(request):
-    return execute.read(request.param)
+def path(request):
+    return request.param
+
+
+@pytest.fixture
+def notebook(path):
+    return execute.read(path)
+
+
+def prose(notebook):
+    return "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
 
 
 def test_there_are_notebooks():
@@ -28,21 +38,49 @@ def test_enough_cells_are_compared(notebook):
     assert len(execute.compared(notebook)) >= 10
 
 
-def test_anatomy(notebook):
-    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+def test_sections_come_in_the_same_order_everywhere(notebook):
+    text = prose(notebook)
     assert len(re.findall(r"^# ", text, re.MULTILINE)) == 1
-    headings = [heading.lower() for heading in re.findall(r"^## (.+)$", text, re.MULTILINE)]
-    for wanted in (
-        "setup",
-        "parameters",
-        "turn the knobs",
-        "when it goes wrong",
-        "on your own",
-        "where this comes from",
-    ):
-        assert wanted in headings
-    parameters = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    assert len(parameters) == 1
+    headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    last = ["Turn the knobs", "When it goes wrong", "On your own", "Where this comes from"]
+    assert headings[:2] == ["Setup", "Parameters"] and headings[-4:] == last
+    failures = text[text.index("## When it goes wrong") : text.index("## On your own")]
+    assert len(re.findall("^### ", failures, re.MULTILINE)) >= 2 and "*Mend it*" in failures
+
+
+def test_the_opening_says_what_it_is_about_and_what_it_costs(path, notebook):
+    opening = notebook.cells[0].source
+    assert f"*Notebook {int(path.name[:2])} of 5" in opening
+    places = [opening.find(f"**What {what}.**") for what in ("you will do", "you will learn", "you need", "it costs")]
+    assert -1 not in places and places == sorted(places)
+    minutes, memory = re.search(r"About ([\d.]+) minutes and ([\d.]+) GB of memory", opening).groups()
+    assert float(minutes) <= 10 and float(memory) < 4
+
+
+def test_each_leads_on_from_the_last_and_to_the_next(path, notebook):
+    number = int(path.name[:2])
+    opening, end = notebook.cells[0].source, notebook.cells[-1].source
+    assert number == 1 or f"[Notebook {number - 1:02}](" in opening
+    assert "**What comes next.**" in end and (number == 5 or f"[Notebook {number + 1:02}](" in end)
+    for shown, file in re.findall(r"\[Notebook (\d\d)\]\((\w+)\.ipynb\)", prose(notebook)):
+        assert file.startswith(shown) and (file in [other.stem for other in PATHS] or shown == "03"), file
+
+
+def parameters(notebook):
+    (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    return cell.source
+
+
+def test_parameters_are_capitals_each_with_a_comment(notebook):
+    for line in parameters(notebook).splitlines():
+        assert not line or re.match(r"# |[A-Z][A-Z0-9_]* = .+?  # .", line), line
+
+
+def test_the_teachers_page_names_parameters_that_exist(path, notebook):
+    page = (PROJECT / "TEACHING.md").read_text(encoding="utf-8")
+    row = "".join(re.findall(rf"^\| {path.name[:2]} \|.*$", page, re.MULTILINE))
+    for name in re.findall("`([A-Za-z_]+)`", row):
+        assert re.search(rf"^{name} = ", parameters(notebook), re.MULTILINE), name
 
 
 def test_no_placeholder_is_left(notebook):
@@ -64,12 +102,13 @@ def test_a_widget_is_stored_as_what_it_says_without_a_kernel():
     assert made.cells[0].outputs[0].data == {"text/html": "run this cell"}
 
 
-def test_solutions_are_python(notebook):
-    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    solutions = re.findall(r"<details>.*?```python\n(.*?)```.*?</details>", text, re.DOTALL)
-    assert len(solutions) >= 5
-    for solution in solutions:
-        ast.parse(solution)
+def test_each_exercise_has_its_solution(notebook):
+    text = prose(notebook)
+    exercises = re.findall(r"^(\d)\. ", text[text.index("## On your own") : text.index("<details>")], re.MULTILINE)
+    solutions = re.findall(r"<summary>Solution (\d)</summary>.*?```python\n(.*?)```.*?</details>", text, re.DOTALL)
+    assert len(exercises) >= 5 and exercises == [number for number, _ in solutions]
+    for _, source in solutions:
+        ast.parse(source)
 
 
 def damaged(change):

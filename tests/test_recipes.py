@@ -13,6 +13,16 @@ def small_network():
     return networks.modern_cifar10_cnn(width=4)
 
 
+def test_digits_are_learnt_at_a_rate_of_one_cycle():
+    model = networks.modern_mnist_cnn(width=2)
+    recipes.compile_digits(model, peak=0.02, steps=8)
+    images, labels = np.zeros((4, 28, 28, 1), np.float32), np.arange(4)
+    for expected in (0.02 * 0.04, 0.02 * 0.52, 0.02):  # a quarter of the steps rises
+        assert float(model.optimizer.learning_rate) == pytest.approx(expected, rel=1e-3)
+        loss = model.train_on_batch(images, labels)[0]
+        assert np.isfinite(loss) and isinstance(model.optimizer, keras.optimizers.Adam)
+
+
 def test_the_classic_rate_really_decays():
     model = networks.classic_cifar10_cnn(features=2, dense=(3, 3))
     recipes.compile_classic(model)

@@ -46,14 +46,12 @@ def train_mnist_modern(mnist, seed, epochs, batch_size=128, learning_rate=0.01):
     """Train the modern network with the recipe of notebook 01 and return what came of it, as a dict."""
     import keras
 
-    from helpers import networks, training
+    from helpers import networks, recipes, training
 
     keras.utils.set_random_seed(seed)
     images, labels = training.as_input(mnist.x_train), mnist.y_train
     model = networks.modern_mnist_cnn()
-    schedule = training.OneCycle(learning_rate, steps=epochs * (len(images) // batch_size))
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(schedule), loss, metrics=["accuracy"], jit_compile=False)
+    recipes.compile_digits(model, learning_rate, steps=epochs * (len(images) // batch_size))
     pipeline = training.digit_pipeline(images, labels, batch_size, seed)
     validation = training.as_input(mnist.x_val), mnist.y_val
     started = time.perf_counter()
