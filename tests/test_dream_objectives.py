@@ -141,8 +141,8 @@ def test_numbers_change_without_a_new_trace(backbone):
         (LayerObjective("third"), "Choose from first"),
         (LayerObjective({"first": float("nan")}), "finite"),
         (ChannelObjective("third", 0), "Choose from first"),
-        (ChannelObjective("first", 6), "channels 0 to 5, got 6"),
-        (ChannelObjective("first", -1), "channels 0 to 5"),
+        (ChannelObjective("first", 6), "from 0 to 5, got 6"),
+        (ChannelObjective("first", -1), "from 0 to 5"),
         (GuideObjective(GUIDE, "third"), "Choose from first"),
     ],
 )
