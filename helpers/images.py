@@ -289,7 +289,7 @@ def _from_file(source):
         )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `LARGEST` is this course's own limit
+            warnings.simplefilter("ignore")  # of odd tags, and of sizes for which `LARGEST` is the course's own limit
             with Image.open(file) as picture:
                 return _unpacked(picture, name)
     except Image.DecompressionBombError:  # raised for twice as many pixels as Pillow's limit
@@ -298,9 +298,9 @@ def _from_file(source):
         raise ImageError(f"{name} is no picture that can be read here. Convert it to PNG or JPEG.") from None
     except PermissionError:
         raise ImageError(f"{name} cannot be read: this account may not. Ask for the right to, or copy it.") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, ImageError):
-            raise
+    except ImageError:
+        raise
+    except Exception as error:  # what a damaged picture raises is anything
         raise ImageError(f"{name} cannot be read: {error}. Open and save it anew in an image program.") from error
 
 
