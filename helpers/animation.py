@@ -12,6 +12,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
+from helpers import arguments
+from helpers.arguments import number
 from helpers.images import fitted, to_uint8
 from helpers.storage import whole_file
 
@@ -43,22 +45,16 @@ class GifRecorder:
             every: keep the 1st, the (1 + every)th, the (1 + 2·every)th … frame that `add` is given.
             size: longer side of the frames in pixels, or None to keep that of the first frame.
             fps: frames per second, 1 to 50, the fastest that browsers play.
-            hold: seconds for which the last frame stays before the loop starts again.
+            hold: seconds for which the last frame stays before the loop starts again, 0 to 600.
             max_bytes: the largest file that `save` writes.
 
         Raises:
             ValueError: if a number is out of its range.
         """
-        if int(every) != every or every < 1:
-            raise ValueError(f"every={every!r}: keep every 1st, 2nd, … frame; give a whole number from 1.")
-        if not 1 <= fps <= 50:
-            raise ValueError(f"fps={fps!r}: give 1 to 50 frames per second.")
-        if hold < 0 or (size is not None and size < 1) or max_bytes < 1:
-            raise ValueError(
-                f"size={size!r}, hold={hold!r}, max_bytes={max_bytes!r}: none of them may be negative or 0."
-            )
-        self.path = Path(path)
-        self.every, self.size, self.fps, self.hold, self.max_bytes = int(every), size, fps, hold, max_bytes
+        self.path, self.every = arguments.path("path", path), number("every", every, 1, whole=True)
+        self.size = None if size is None else number("size", size, 1, whole=True)
+        self.fps, self.hold = number("fps", fps, 1, 50), number("hold", hold, 0, 600)
+        self.max_bytes = number("max_bytes", max_bytes, 1)
         self.frames = []
         self._offered = 0
         self._saved = 0
@@ -78,7 +74,7 @@ class GifRecorder:
         frame = to_uint8(frame)
         if frame.ndim == 2:
             frame = np.repeat(frame[:, :, None], 3, axis=2)
-        if frame.ndim != 3 or frame.shape[2] != 3:
+        if frame.ndim != 3 or frame.shape[2] != 3 or not frame.size:
             raise ValueError(f"A frame of shape {frame.shape} is no image. Give (height, width, 3) or (height, width).")
         if self.size is not None:
             frame = _shrink(frame, self.size)
@@ -143,7 +139,7 @@ class GifRecorder:
         if self._saved != len(self.frames) or not self.path.is_file():
             self.save()
         data = base64.b64encode(self.path.read_bytes()).decode()
-        return HTML(f'<img src="data:image/gif;base64,{data}" alt="{html.escape(caption)}">')
+        return HTML(f'<img src="data:image/gif;base64,{data}" alt="{html.escape(str(caption))}">')
 
     def _encode(self, frames, stride=1):
         each = 1000 * stride / self.fps  # milliseconds; a run from which frames are left out takes as long

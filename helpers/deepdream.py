@@ -17,9 +17,10 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from tqdm import tqdm
 
+from helpers import arguments
 from helpers.dream_objectives import ChannelObjective, GuideObjective, LayerObjective, layer_channels
 from helpers.images import match_color, resize
-from helpers.style_runs import as_picture
+from helpers.style_runs import as_picture, as_recorder
 from helpers.style_transfer import DivergedError
 from helpers.tiles import tiled_gradient
 
@@ -28,6 +29,7 @@ __all__ = [
     "layer_channels", "octave_shapes", "smooth_gradient", "tiled_gradient", "zoom",
 ]  # fmt: skip
 
+WIDEST = 100  # pixels; a Gaussian as wide as a picture leaves its mean alone
 EPSILON = 1e-12  # keeps a division by an all-zero gradient finite; a mean's gradient is itself about 1e-8
 
 
@@ -82,8 +84,9 @@ class DeepDream:
     """
 
     def __init__(self, backbone, objective=None):  # noqa: D107 - the class says it
-        self.backbone = backbone
-        self.objective = LayerObjective(backbone.dream_layers) if objective is None else objective
+        self.backbone = arguments.having("backbone", backbone, "model", "what load_backbone(...) returns")
+        objective = LayerObjective(backbone.dream_layers) if objective is None else objective
+        self.objective = arguments.having("objective", objective, "network", "LayerObjective(...), or one of its kind")
         self._network = self.objective.network(backbone)
         self._traced = tf.function(self.loss_and_gradient)
 
@@ -143,16 +146,16 @@ class DeepDream:
 
         Args:
             image: `(height, width, 3)`, 0–255.
-            octaves: number of sizes; 1 is plain ascent at the full size.
+            octaves: number of sizes, from 1, which is plain ascent at the full size.
             octave_scale: ratio of a size to the one before, above 1.
             steps: for each octave, or a list with a number for each, the smallest first.
-            step_size: mean change of a pixel in one step, grey levels; or a list, as for `steps`.
+            step_size: mean change of a pixel in one step, grey levels, from 0; or a list, as for `steps`.
             jitter: before each step, the picture is rolled by up to so many pixels each way, at random, so that neither
                 the pooling's grid nor a tile's edge is always in the same place. 0 for none. Of more than the border
                 that objectives leave out, twice the layer's stride, the picture's own edges are dreamt of.
             tile_size: longest side of what is computed at once, pixels: see `tiled_gradient`.
             max_loss: an octave ends when its loss is above this; None for never.
-            smoothing: width of `smooth_gradient`, pixels; 0 for none.
+            smoothing: width of `smooth_gradient`, pixels, up to 100; 0 for none.
             overlap: of neighbouring tiles, pixels.
             normalize: divide the gradient by its mean magnitude. False takes it as it is, times `step_size`.
             seed: of the jitter. On a CPU the same seed gives the same picture, bit for bit.
@@ -164,12 +167,14 @@ class DeepDream:
         original = as_picture(image)
         smallest = self.backbone.smallest_side
         shapes = octave_shapes(original.shape, octaves, octave_scale, smallest)
-        if not 0 <= overlap < tile_size or tile_size < smallest or jitter < 0:
-            raise ValueError(
-                f"tile_size={tile_size!r}, overlap={overlap!r}, jitter={jitter!r}: a tile needs at least {smallest} "
-                "pixels and an overlap from 0 to tile_size - 1; jitter is at least 0."
-            )
-        counts, sizes = _each(steps, "steps", octaves, int), _each(step_size, "step_size", octaves, float)
+        octaves, jitter = len(shapes), arguments.number("jitter", jitter, 0, whole=True)
+        tile_size = arguments.number("tile_size", tile_size, smallest, whole=True)
+        overlap = arguments.number("overlap", overlap, 0, tile_size - 1, whole=True)
+        max_loss = None if max_loss is None else arguments.number("max_loss", max_loss)
+        smoothing = arguments.number("smoothing", smoothing, 0, WIDEST)
+        counts = arguments.numbers("steps", steps, octaves, "octaves", low=1, whole=True)
+        sizes = arguments.numbers("step_size", step_size, octaves, "octaves", low=0)
+        seed = arguments.number("seed", seed, 0, whole=True)
         evaluate, generator = self.evaluator(), np.random.default_rng(seed)
         position, image, shrunk = 0, None, None
         for octave, shape in enumerate(shapes):
@@ -202,7 +207,7 @@ class DeepDream:
             ValueError: as in `iterate`.
             DivergedError: as in `iterate`; its `result` is the run up to then.
         """
-        original, began = as_picture(image), time.perf_counter()
+        original, began, recorder = as_picture(image), time.perf_counter(), as_recorder(recorder)
         record = []  # (octave, loss) of each step
         picture, interrupted = None, False
 
@@ -258,10 +263,9 @@ def smooth_gradient(gradient, width):
 
     Args:
         gradient: float32 `(height, width, channels)`.
-        width: standard deviation of the middle Gaussian, pixels, above 0.
+        width: standard deviation of the middle Gaussian, pixels, above 0, up to 100.
     """
-    if not width > 0:
-        raise ValueError(f"smoothing must be 0 or a width in pixels above 0, got {width}.")
+    width = arguments.number("width", width, above=0, high=WIDEST)
     magnitude, total = np.abs(gradient).mean(), np.zeros_like(gradient)
     for sigma in (width / 2, width, 2 * width):
         level = gaussian_filter(gradient, (sigma, sigma, 0))
@@ -282,11 +286,11 @@ def octave_shapes(shape, octaves, octave_scale, smallest_side=32):
     Raises:
         ValueError: if an argument is out of its range, or the smallest octave would be too small.
     """
-    if int(octaves) != octaves or octaves < 1 or not octave_scale > 1:
-        raise ValueError(
-            f"octaves={octaves!r}, octave_scale={octave_scale!r}: give a whole number from 1 and a ratio above 1."
-        )
-    shapes = [tuple(round(side / octave_scale**power) for side in shape[:2]) for power in reversed(range(octaves))]
+    octaves = arguments.number("octaves", octaves, 1, 100, whole=True)
+    octave_scale = arguments.number("octave_scale", octave_scale, above=1)
+    smallest_side = arguments.number("smallest_side", smallest_side, 1, whole=True)
+    full = arguments.sides("shape", arguments.having("shape", shape, "__len__", "(height, width)")[:2])
+    shapes = [tuple(round(side / octave_scale**power) for side in full) for power in reversed(range(octaves))]
     if min(shapes[0]) < smallest_side:
         raise ValueError(
             f"The smallest of {octaves} octaves would be {shapes[0][0]} × {shapes[0][1]} pixels; each side needs "
@@ -338,8 +342,8 @@ def zoom(dreamer, image, frames=40, factor=1.05, *, keep_colors=True, recorder=N
     Raises:
         ValueError: if a number is out of its range.
     """
-    if frames < 1 or not factor > 1:
-        raise ValueError(f"frames={frames!r}, factor={factor!r}: give at least one frame and a factor above 1.")
+    frames, seed = arguments.number("frames", frames, 1, whole=True), arguments.number("seed", seed, 0, whole=True)
+    factor, recorder = arguments.number("factor", factor, above=1), as_recorder(recorder)
     first = image = as_picture(image)
     began, losses, interrupted = time.perf_counter(), [], False
     numbers = tqdm(range(frames), disable=not progress, file=sys.stdout, leave=False, unit="frame")
@@ -372,17 +376,6 @@ def enlarge_middle(image, factor):
     channels = [Image.fromarray(np.ascontiguousarray(channel)) for channel in np.moveaxis(image, -1, 0)]
     larger = [np.asarray(channel.resize((width, height), Image.Resampling.BICUBIC, box)) for channel in channels]
     return np.stack(larger, axis=-1).clip(0, 255)
-
-
-def _each(value, name, octaves, kind):
-    """Return a number for each octave."""
-    values = [kind(one) for one in (value if np.ndim(value) else [value] * octaves)]
-    if len(values) != octaves or (kind is int and min(values) < 1) or not np.isfinite(values).all():
-        least = " of at least 1" if kind is int else ""
-        raise ValueError(
-            f"{name} must be a number{least}, or a list of one for each of {octaves} octaves, got {value!r}."
-        )
-    return values
 
 
 def _check_finite(loss, gradient, number, step_size):

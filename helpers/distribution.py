@@ -35,6 +35,10 @@ def strategy():
       share of every batch (`MirroredStrategy`).
     - One GPU or one CPU: TensorFlow's default, which changes nothing.
 
+    The server that TensorFlow starts for one worker of many listens on every address of the machine, whatever
+    `TF_CONFIG` names, and trusts whoever connects: set it only in a network whose machines are all yours. In the other
+    cases nothing listens.
+
     In all cases a batch is the batch of all together, so that the learning rate keeps its meaning. Batch normalisation
     takes its mean and variance over each device's own share.
 

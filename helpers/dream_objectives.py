@@ -8,6 +8,7 @@ loss is a mean over positions, so that it means the same for pictures and tiles 
 import numpy as np
 import tensorflow as tf
 
+from helpers.arguments import having, number
 from helpers.backbones import feature_extractor, layer_names
 from helpers.images import fitted, load_image, resize
 
@@ -43,6 +44,7 @@ class LayerObjective:
 
     def __init__(self, layers):  # noqa: D107 - the class says it
         names = [layers] if isinstance(layers, str) else layers
+        having("layers", names, "__iter__", "names of layers, or {name: coefficient}")
         self.layers = dict(names) if isinstance(names, dict) else {name: 1.0 for name in names}
 
     def network(self, backbone):
@@ -51,9 +53,12 @@ class LayerObjective:
 
     def values(self, features_of):
         """Return the coefficients as tensors."""
-        if not self.layers or not np.isfinite(list(self.layers.values())).all():
-            raise ValueError(f"LayerObjective needs at least one layer and finite coefficients, got {self.layers}.")
-        return {name: tf.constant(coefficient, tf.float32) for name, coefficient in self.layers.items()}
+        if not self.layers:
+            raise ValueError("LayerObjective needs at least one layer, got none.")
+        coefficients = {name: number(f"the coefficient of {name}", value) for name, value in self.layers.items()}
+        if not any(coefficients.values()):
+            raise ValueError("LayerObjective: all coefficients are 0, so there is nothing to climb.")
+        return {name: tf.constant(coefficient, tf.float32) for name, coefficient in coefficients.items()}
 
     def loss(self, features, values):
         """Return Σ c_l · mean(F_l²), the outer positions left out."""
@@ -72,7 +77,7 @@ class ChannelObjective:
     """
 
     def __init__(self, layer, channel):  # noqa: D107 - the class says it
-        self.layer, self.channel = layer, channel
+        self.layer, self.channel = having("layer", layer, "lower", "the name of a layer"), channel
 
     def network(self, backbone):
         """Return the `keras.Model` from preprocessed pictures to `{layer: values before the activation}`."""
@@ -86,9 +91,8 @@ class ChannelObjective:
         Raises:
             ValueError: if the layer has no such channel.
         """
-        if not 0 <= self.channel < self._channels:
-            raise ValueError(f"{self.layer} has the channels 0 to {self._channels - 1}, got {self.channel}.")
-        return {"channel": tf.constant(self.channel, tf.int32)}
+        channel = number(f"channel of {self.layer}", self.channel, 0, self._channels - 1, whole=True)
+        return {"channel": tf.constant(channel, tf.int32)}
 
     def loss(self, features, values):
         """Return the mean of the channel, the outer positions left out."""
@@ -109,9 +113,10 @@ class GuideObjective:
     """
 
     def __init__(self, image, layer, max_side=224, positions=1024):  # noqa: D107 - the class says it
-        image = load_image(image)
+        image, max_side = load_image(image), number("max_side", max_side, 1, whole=True)
         self.image = resize(image, fitted(image.shape, min(max_side, max(image.shape[:2])))).clip(0, 255)
-        self.layer, self.positions = layer, positions
+        self.layer = having("layer", layer, "lower", "the name of a layer")
+        self.positions = number("positions", positions, 1, whole=True)
 
     def network(self, backbone):
         """Return the `keras.Model` from preprocessed pictures to `{layer: features}`."""

@@ -3,7 +3,6 @@
 All of it is lossless and keeps one order, class by class, so that arrays, folders and shards give the same batches.
 """
 
-import errno
 import hashlib
 import io
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from helpers.storage import DatasetError, whole_file
+from helpers.storage import DatasetError, in_words, whole_file
 
 MANIFEST = ".contents.sha256"  # beside the files: of the arrays that they were made from
 PARTS = {"train_dir": "train", "validation_dir": "val"}
@@ -210,12 +209,6 @@ def _claimed(folder, parts, names, manifest=MANIFEST):
                 partial.write_text(text)
         yield
     except OSError as error:
-        raise DatasetError(f"{folder} cannot be written: {_in_words(error)}") from error
-
-
-def _in_words(error):
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "the disk is full. Free some space, or choose another folder; what is written stays, and is not redone."
-    if isinstance(error, PermissionError):
-        return "this account may not write there. Choose another folder."
-    return f"{error.strerror or error}. Choose another folder."
+        raise DatasetError(
+            f"{folder} cannot be written: {in_words(error)} What is written stays, and is not redone."
+        ) from error

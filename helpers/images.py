@@ -3,11 +3,14 @@
 import importlib.util
 import io
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from helpers import arguments
+from helpers.arguments import number, short, sides
 from helpers.storage import DATA, whole_file
 
 FOLDER = DATA / "images"
@@ -33,13 +36,15 @@ def load_image(source, max_side=None, shape=None):
 
     Args:
         source: a path, a name of `sample_names()`, the bytes of a file, an open file, or an array (`(height, width)` or
-            `(height, width, 1, 3 or 4)`; 0–255 in any dtype, 0–65535 in uint16).
-        max_side: longest side of the result in pixels; a smaller picture is left as it is.
+            `(height, width, 1, 3 or 4)`; 0–255 in any dtype, 0–65535 in uint16; what lies outside is clipped).
+        max_side: longest side of the result in pixels, from 1; a smaller picture is left as it is.
         shape: `(height, width)` of the result in pixels. What does not fit is cut off, evenly on both sides.
 
     Raises:
-        ImageError: if the source is missing, broken, too large (100 million pixels) or no picture.
+        ImageError: if the source is missing, broken, too large (100 million pixels) or no picture, or a size is none.
     """
+    if max_side is not None:
+        max_side = number("max_side", max_side, 1, whole=True, error=ImageError)
     image = _from_array(source) if isinstance(source, np.ndarray) else _from_file(source)
     if shape is not None:
         image = _cover(image, shape)
@@ -60,12 +65,12 @@ def sample_image(name, max_side=None, shape=None):
         ImageError: if there is none; the message lists the names.
     """
     pictures = _pictures()
-    if name in pictures:
+    if isinstance(name, str) and name in pictures:
         return load_image(pictures[name], max_side, shape)
-    if name in _PHOTOGRAPHS:
+    if isinstance(name, str) and name in _PHOTOGRAPHS:
         return load_image(_photograph(name), max_side, shape)
     raise ImageError(
-        f"There is no sample image {name!r}. Choose one of {', '.join(sample_names())}, "
+        f"There is no sample image {short(name)}. Choose one of {', '.join(sample_names())}, "
         "or copy a picture to data/images/."
     )
 
@@ -73,7 +78,7 @@ def sample_image(name, max_side=None, shape=None):
 def fitted(shape, max_side):
     """Return `(height, width)` of a picture of `shape` whose longest side is `max_side` pixels; no side is below 1."""
     height, width = shape[:2]
-    scale = max_side / max(height, width)
+    scale = number("max_side", max_side, 1, whole=True, error=ImageError) / max(height, width)
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
@@ -84,17 +89,18 @@ def resize(image, shape):
 
     Args:
         image: `(height, width, channels)`, any real dtype.
-        shape: `(height, width)` in pixels.
+        shape: `(height, width)` in pixels, at most 100 million in all.
 
     Returns:
         float32 `(height, width, channels)`.
+
+    Raises:
+        ImageError: if that is no picture or no size.
     """
-    image = np.asarray(image, np.float32)
-    height, width = (int(side) for side in shape)
-    if image.ndim != 3:
+    image = _numbers(image).astype(np.float32, copy=False)
+    if image.ndim != 3 or not image.size:
         raise ImageError(f"resize expects one picture, (height, width, channels), got the shape {image.shape}.")
-    if height < 1 or width < 1:
-        raise ImageError(f"resize expects a height and a width of at least 1 pixel, got {tuple(shape)}.")
+    height, width = _size(shape)
     if image.shape[:2] == (height, width):
         return image.copy()
     channels = np.moveaxis(image, -1, 0)
@@ -114,9 +120,9 @@ def to_uint8(image):
         image: array of any shape and real dtype, grey levels 0–255.
 
     Raises:
-        ImageError: if a value is NaN or infinite.
+        ImageError: if a value is NaN, infinite or no number.
     """
-    image = np.asarray(image)
+    image = _numbers(image)
     if image.dtype == np.uint8:
         return image
     if not np.isfinite(image).all():
@@ -134,14 +140,16 @@ def save_image(path, image, quality=95):
 
     Raises:
         ImageError: if the ending names no picture format, or the array is no picture.
+        UnwritableError: if the disk is full, or the file cannot be written there.
     """
-    path = Path(path)
+    path = arguments.path("path, the first argument of save_image,", path, ImageError)
+    quality = number("quality", quality, 1, 100, whole=True, error=ImageError)
     if path.suffix.lower() not in _ENDINGS:
         raise ImageError(
             f"Cannot tell a picture format from {path.name!r}. End the name with one of {', '.join(_ENDINGS)}."
         )
     pixels = to_uint8(image)
-    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[-1] != 3):
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[-1] != 3) or not pixels.size:
         raise ImageError(f"save_image expects (height, width, 3) or (height, width), got the shape {pixels.shape}.")
     options = {"quality": quality} if path.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
     with whole_file(path) as partial:
@@ -150,7 +158,10 @@ def save_image(path, image, quality=95):
 
 def luminance(image):
     """Return the brightness Y of YIQ, `(..., height, width)`, float32, 0–255, of an RGB image or a batch of them."""
-    return np.asarray(image, np.float32)[..., :3] @ LUMINANCE
+    image = np.asarray(image, np.float32)
+    if image.ndim < 3 or image.shape[-1] not in (3, 4):
+        raise ImageError(f"luminance expects RGB, (..., height, width, 3), got the shape {image.shape}.")
+    return image[..., :3] @ LUMINANCE
 
 
 def match_color(image, reference, mode="luminance"):
@@ -166,8 +177,17 @@ def match_color(image, reference, mode="luminance"):
 
     Returns:
         float32 `(height, width, 3)`, clipped to 0–255.
+
+    Raises:
+        ImageError: if one of them is no such picture or holds NaN, or the mode is unknown.
     """
-    image, reference = np.asarray(image, np.float32), np.asarray(reference, np.float32)
+    image, reference = (_numbers(picture).astype(np.float32) for picture in (image, reference))
+    for picture in (image, reference):
+        if picture.ndim != 3 or picture.shape[-1] != 3 or not picture.size or not np.isfinite(picture).all():
+            raise ImageError(
+                "match_color expects two pictures, (height, width, 3), 0–255, without NaN or infinite values, "
+                f"got one of shape {picture.shape}."
+            )
     if mode == "luminance":
         if image.shape != reference.shape:
             raise ImageError(
@@ -182,7 +202,7 @@ def match_color(image, reference, mode="luminance"):
 
 def _match_covariance(image, reference):
     pixels, others = (values.reshape(-1, 3).astype(np.float64) for values in (image, reference))
-    spread, target = (np.cov(values, rowvar=False) + 1e-3 * np.eye(3) for values in (pixels, others))
+    spread, target = (np.cov(values, rowvar=False, bias=True) + 1e-3 * np.eye(3) for values in (pixels, others))
     transform = _power(target, 0.5) @ _power(spread, -0.5)
     moved = (pixels - pixels.mean(axis=0)) @ transform.T + others.mean(axis=0)
     return moved.reshape(image.shape).astype(np.float32)
@@ -195,13 +215,30 @@ def _power(symmetric, exponent):
 
 def _cover(image, shape):
     """Resize so that `shape` is filled, then cut the middle out."""
-    height, width = (int(side) for side in shape)
-    if height < 1 or width < 1:
-        raise ImageError(f"shape must be (height, width) of at least 1 pixel each, got {tuple(shape)}.")
+    height, width = _size(shape)
     scale = max(height / image.shape[0], width / image.shape[1])
     image = resize(image, (max(height, round(image.shape[0] * scale)), max(width, round(image.shape[1] * scale))))
     top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
     return image[top : top + height, left : left + width]
+
+
+def _size(shape):
+    """Return `(height, width)` if a picture may be so large."""
+    height, width = sides("shape", shape, ImageError)
+    if height * width > LARGEST:
+        raise ImageError(f"A picture of {height} × {width} pixels was asked for; at most {LARGEST:,} in all are made.")
+    return height, width
+
+
+def _numbers(values):
+    """Return an array of real numbers."""
+    try:
+        array = np.asarray(values)
+    except ValueError:  # lists of unequal lengths
+        array = np.empty(0, object)
+    if array.dtype.kind not in "buif":
+        raise ImageError(f"A picture is an array of numbers from 0 to 255, got {short(values)} ({array.dtype}).")
+    return array
 
 
 def _pictures():
@@ -231,9 +268,11 @@ def _from_array(array):
         raise ImageError(
             f"A picture as an array is (height, width) or (height, width, 1, 3 or 4), got the shape {array.shape}."
         )
-    image = array.astype(np.float32) / (257 if array.dtype == np.uint16 else 1)
+    image = _numbers(array).astype(np.float32) / (257 if array.dtype == np.uint16 else 1)
     if not np.isfinite(image).all():
         raise ImageError("The array holds NaN or infinite values; a picture holds 0–255.")
+    if array.dtype.kind in "bf" and 0 < image.max() <= 1:
+        raise ImageError("The array's values lie between 0 and 1; a picture holds 0–255. Multiply it by 255.")
     return _on_white(image)
 
 
@@ -249,13 +288,19 @@ def _from_file(source):
             f"load_image takes a path, a sample's name, bytes, an open file or an array, got {type(source).__name__}."
         )
     try:
-        with Image.open(file) as picture:
-            return _unpacked(picture, name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd tags, and of sizes for which `LARGEST` is the course's own limit
+            with Image.open(file) as picture:
+                return _unpacked(picture, name)
+    except Image.DecompressionBombError:  # raised for twice as many pixels as Pillow's limit
+        raise _too_large(name, "") from None
     except UnidentifiedImageError:
         raise ImageError(f"{name} is no picture that can be read here. Convert it to PNG or JPEG.") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if isinstance(error, ImageError):
-            raise
+    except PermissionError:
+        raise ImageError(f"{name} cannot be read: this account may not. Ask for the right to, or copy it.") from None
+    except ImageError:
+        raise
+    except Exception as error:  # what a damaged picture raises is anything
         raise ImageError(f"{name} cannot be read: {error}. Open and save it anew in an image program.") from error
 
 
@@ -276,17 +321,19 @@ def _unpacked(picture, name):
     """Return the pixels of an open PIL picture as float32 RGB."""
     width, height = picture.size
     if width * height > LARGEST:
-        raise ImageError(
-            f"{name} has {width} × {height} pixels, more than {LARGEST:,}. Make it smaller in an image program first."
-        )
+        raise _too_large(name, f"{width} × {height} pixels, ")
     picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I;16"):
         return _on_white(np.asarray(picture, np.float32)[..., None] / 257)
     if picture.mode in ("I", "F"):  # 32-bit grey; files of 16 bits come as I too
         grey = np.asarray(picture, np.float32)[..., None]
-        return _on_white(np.clip(grey / (257 if grey.max() > 255 else 1), 0, 255))
+        return _from_array(np.clip(grey / (257 if grey.max() > 255 else 1), 0, 255))
     transparent = picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info
     return _on_white(np.asarray(picture.convert("RGBA" if transparent else "RGB"), np.float32))
+
+
+def _too_large(name, size):
+    return ImageError(f"{name} has {size}more than {LARGEST:,} pixels. Make it smaller in an image program first.")
 
 
 def _on_white(image):

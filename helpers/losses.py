@@ -11,6 +11,8 @@ for every image size, every layer and every network.
 
 import tensorflow as tf
 
+from helpers.arguments import number, short
+
 NORMALIZATIONS = ("paper", "mean")
 _SMALLEST = 1e-12  # keeps a division by an all-zero target finite
 
@@ -46,7 +48,7 @@ def content_loss(generated, target, normalization="paper"):
     """
     _check_normalization(normalization)
     generated, target = _features(generated, "content_loss"), _features(target, "content_loss")
-    if generated.shape[1:] != target.shape[1:]:
+    if generated.shape[1:] != target.shape[1:] or target.shape[0] not in (1, generated.shape[0], None):
         raise ValueError(
             f"content_loss compares features of one shape, got {tuple(generated.shape)} and {tuple(target.shape)}. "
             "Resize the content image to the size of the generated one first."
@@ -76,15 +78,15 @@ def style_loss(generated, target_gram, target_size, normalization="paper"):
     """
     _check_normalization(normalization)
     generated = _features(generated, "style_loss")
-    target_gram = tf.cast(target_gram, tf.float32)
+    target_gram, target_size = _real(target_gram, "style_loss"), number("target_size", target_size, above=0)
     _, height, width, channels = _sizes(generated)
-    if generated.shape[-1] != target_gram.shape[-1]:
+    if target_gram.shape.rank != 3 or generated.shape[-1] != target_gram.shape[-1]:
         raise ValueError(
-            f"style_loss got features of {generated.shape[-1]} channels and a Gram matrix of {target_gram.shape[-1]}: "
-            "both must come from the same layer of the same network."
+            f"style_loss got features of {generated.shape[-1]} channels and a Gram matrix of shape "
+            f"{tuple(target_gram.shape)}: both must come from the same layer of the same network."
         )
     gram = gram_matrix(generated) / tf.cast(height * width, tf.float32)
-    target = target_gram / tf.cast(target_size, tf.float32)
+    target = target_gram / target_size
     squares = tf.reduce_sum(tf.square(gram - target), axis=(1, 2))
     if normalization == "paper":
         return tf.reduce_sum(squares) / (4 * tf.cast(channels, tf.float32) ** 2)
@@ -108,9 +110,10 @@ def total_variation(image, exponent=1.25, normalization="paper"):
         ValueError: if `exponent` is below 1 or `normalization` is unknown.
     """
     _check_normalization(normalization)
-    if exponent < 1:
-        raise ValueError(f"exponent must be at least 1, got {exponent}: below 1 a flat area has an infinite gradient.")
+    exponent = number("exponent", exponent, 1)
     image = _features(image, "total_variation")
+    if 1 in image.shape[1:3]:
+        raise ValueError(f"total_variation expects at least 2 × 2 pixels, got the shape {tuple(image.shape)}.")
     if normalization == "mean":
         image = image / 255
     across = image[:, :-1, 1:] - image[:, :-1, :-1]
@@ -122,13 +125,20 @@ def total_variation(image, exponent=1.25, normalization="paper"):
 
 
 def _features(values, function):
-    values = tf.cast(values, tf.float32)
-    if values.shape.rank != 4:
+    values = _real(values, function)
+    if values.shape.rank != 4 or 0 in values.shape:
         raise ValueError(
             f"{function} expects the shape (batch, height, width, channels), got {tuple(values.shape)}. "
             "For a single picture, add the batch axis: image[None]."
         )
     return values
+
+
+def _real(values, function):
+    try:
+        return tf.cast(values, tf.float32)
+    except (TypeError, ValueError, tf.errors.OpError):
+        raise ValueError(f"{function} expects an array or a tensor of numbers, got {short(values)}.") from None
 
 
 def _sizes(features):
@@ -139,4 +149,4 @@ def _sizes(features):
 
 def _check_normalization(normalization):
     if normalization not in NORMALIZATIONS:
-        raise ValueError(f"normalization must be one of {NORMALIZATIONS}, got {normalization!r}.")
+        raise ValueError(f"normalization must be one of {NORMALIZATIONS}, got {short(normalization)}.")

@@ -8,6 +8,7 @@ that nothing of it is left when the network is used.
 Everything here is Keras and NumPy, so it runs on each of Keras' backends.
 """
 
+import io
 import json
 from contextlib import contextmanager
 from pathlib import Path
@@ -288,9 +289,12 @@ def save(classifier, path, facts):
             arrays[f"{layer.name}/{part}"] = array.astype(np.float16)
     if not all(np.isfinite(array).all() for array in arrays.values()):
         raise ValueError("A weight is not finite in float16: nothing was written.")
-    with storage.whole_file(path) as temporary, h5py.File(temporary, "w") as file:
+    packed = io.BytesIO()  # on a full disk, HDF5 itself would take the whole process down
+    with h5py.File(packed, "w") as file:
         for name, array in arrays.items():
             file[name] = array
+    with storage.whole_file(path) as temporary:
+        temporary.write_bytes(packed.getbuffer())
     with storage.whole_file(facts_path(path)) as temporary:
         temporary.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

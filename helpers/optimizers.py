@@ -22,6 +22,8 @@ import numpy as np
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
+from helpers.arguments import number, short
+
 GREY_LEVELS = (0.0, 255.0)
 
 
@@ -46,10 +48,14 @@ def gradient_descent(rate=2.0, normalize=True, box=GREY_LEVELS):
     """Return plain gradient descent: image ← image − rate · gradient.
 
     Args:
-        rate: length of a step. With `normalize`, the root mean square over the pixels, in grey levels.
+        rate: length of a step, above 0. With `normalize`, the root mean square over the pixels, in grey levels.
         normalize: divide the gradient by its own root mean square, so that `rate` fits every loss.
         box: smallest and largest value that a pixel may take, or None.
+
+    Raises:
+        ValueError: if a number is out of its range.
     """
+    rate, box = number("rate", rate, above=0), _box(box)
 
     def search(start, memory):
         image = np.array(start, np.float32)
@@ -69,16 +75,22 @@ def adam(rate=6.0, decay=1.0, decay_every=100, staircase=True, beta_1=0.9, beta_
     `epsilon` mean the same for a loss of 1e-6 as for one of 1e+12.
 
     Args:
-        rate: about how far a pixel moves in a step, in grey levels.
-        decay: factor on `rate` after each `decay_every` steps; 1 keeps it constant. `adam(2.0, decay=0.94)` is a
-            classic.
+        rate: about how far a pixel moves in a step, in grey levels, above 0.
+        decay: factor on `rate` after each `decay_every` steps, above 0, up to 1, which keeps it constant.
+            `adam(2.0, decay=0.94)` is a classic.
         decay_every: steps, counted from the start of the search.
         staircase: lower the rate in jumps (True) or a little with each step (False).
-        beta_1: how much of the mean gradient is kept from one step to the next, 0–1.
+        beta_1: how much of the mean gradient is kept from one step to the next, from 0, below 1.
         beta_2: the same for the mean square of the gradient.
-        epsilon: keeps the division finite where the gradient vanishes.
+        epsilon: keeps the division finite where the gradient vanishes, above 0.
         box: smallest and largest value that a pixel may take, or None.
+
+    Raises:
+        ValueError: if a number is out of its range.
     """
+    rate, decay, box = number("rate", rate, above=0), number("decay", decay, above=0, high=1), _box(box)
+    decay_every, epsilon = number("decay_every", decay_every, 1, whole=True), number("epsilon", epsilon, above=0)
+    beta_1, beta_2 = (number(name, beta, 0, below=1) for name, beta in (("beta_1", beta_1), ("beta_2", beta_2)))
 
     def search(start, memory):
         image = np.array(start, np.float32)
@@ -110,10 +122,15 @@ def lbfgs(pairs=10, first_step=4.0, box=None):
     Its `memory` holds the last image that it accepted; the curvature is gathered anew after a pause.
 
     Args:
-        pairs: how many earlier steps describe the curvature. Each costs 16 bytes per value of the image.
-        first_step: length of the first step, in grey levels (root mean square over the pixels).
+        pairs: how many earlier steps describe the curvature, 1 to 100. Each costs 16 bytes per value of the image.
+        first_step: length of the first step, in grey levels (root mean square over the pixels), above 0.
         box: smallest and largest value that a pixel may take, or None, which is faster.
+
+    Raises:
+        ValueError: if a number is out of its range.
     """
+    pairs, first_step = number("pairs", pairs, 1, 100, whole=True), number("first_step", first_step, above=0)
+    box = _box(box)
 
     def search(start, memory):
         start = np.asarray(memory.get("image", start), np.float32)
@@ -201,6 +218,18 @@ def _asked(descend):
 
 def _root_mean_square(values):
     return np.float32(max(np.sqrt(np.mean(np.square(values, dtype=np.float64))), np.finfo(np.float32).tiny))
+
+
+def _box(box):
+    """Return the smallest and the largest value, or None."""
+    if box is None:
+        return None
+    if not isinstance(box, list | tuple | np.ndarray) or np.shape(box) != (2,):
+        raise ValueError(f"box must be (smallest, largest) or None, got {short(box)}.")
+    smallest, largest = (number("each of box", value) for value in box)
+    if not smallest < largest:
+        raise ValueError(f"box must rise from the smallest to the largest value, got {short(box)}.")
+    return smallest, largest
 
 
 def _into(box, image):

@@ -30,7 +30,7 @@ def save_run(name, record):
 
 def recorded(beginning=""):
     """Return the names of the recorded runs that begin so, in alphabetical order."""
-    return sorted(path.stem for path in RUNS.glob(f"{beginning}*.json"))
+    return sorted(path.stem for path in RUNS.glob(f"{beginning}*.json") if path.name[0] != ".")
 
 
 def load_run(name):

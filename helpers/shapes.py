@@ -6,6 +6,8 @@ two such functions is the union of two shapes, the smaller one is what they shar
 
 import numpy as np
 
+from helpers.arguments import number
+
 SIDE = 32  # pixels of an image
 
 
@@ -71,14 +73,18 @@ def shapes(train=10_000, test=2_000, seed=0):
     finds next to nothing and a convolutional network almost everything.
 
     Args:
-        train, test: number of training and of test images.
-        seed: the same seed gives the same images.
+        train, test: number of training and of test images, each at most a million.
+        seed: whole number from 0; the same seed gives the same images.
 
     Returns:
         `(x_train, y_train), (x_test, y_test)`: images uint8 `(n, 32, 32, 3)`, 0–255, labels int64 `(n,)`, indices into
         `SHAPES`. Every shape appears equally often, to within one image.
+
+    Raises:
+        ValueError: if a number is out of its range.
     """
-    random = np.random.default_rng(seed)
+    train, test = (number(*count, 0, 10**6, whole=True) for count in (("train", train), ("test", test)))
+    random = np.random.default_rng(number("seed", seed, 0, whole=True))
     return _draw(train, random), _draw(test, random)
 
 

@@ -3,9 +3,11 @@
 Knows nothing of what is in the files.
 """
 
+import errno
 import hashlib
 import http.client
 import os
+import re
 import tempfile
 import threading
 import time
@@ -18,10 +20,29 @@ PROJECT = Path(__file__).resolve().parent.parent
 DATA = PROJECT / "data"
 CACHE = DATA / "cache"
 VARIABLE = "ATELIER_DATA"
+_FULL = "the disk is full. Free some space, or choose another folder."
+_FORBIDDEN = "this account may not write there. Choose another folder."
+_NO_FOLDER = "a part of its path is a file, where a folder should be. Choose another folder."
+REASONS = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EFBIG: "it is larger than files may be there. Choose another folder.",
+    errno.EACCES: _FORBIDDEN,
+    errno.EPERM: _FORBIDDEN,
+    errno.EROFS: _FORBIDDEN,
+    errno.ENOTDIR: _NO_FOLDER,
+    errno.EEXIST: _NO_FOLDER,
+    errno.EISDIR: "it is a folder. Give the name of a file.",
+    errno.ENAMETOOLONG: "its name is too long. Choose a shorter one.",
+}
 
 
 class DownloadError(OSError):
     """A file could not be fetched; the message says why, in one line."""
+
+
+class UnwritableError(OSError):
+    """A file could not be written; the message says why and what to do. `errno` is the operating system's."""
 
 
 class DatasetError(ValueError):
@@ -65,36 +86,52 @@ def whole_file(path):
     """Give a temporary path beside `path` to write to; move it there at the end, so that `path` is never half a file.
 
     Two processes that write the same file at once do not disturb each other. If the block raises, the temporary file is
-    removed and `path` stays as it was.
+    removed and `path` stays as it was. A process that is killed meanwhile leaves a file whose name begins with a dot.
+
+    Raises:
+        UnwritableError: if the disk is full, or a file cannot be written there.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    path, temporary = Path(path), None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)  # mkstemp makes it private; a shared folder needs the usual permissions
         temporary.replace(path)
+    except OSError as error:
+        if error.errno not in REASONS:
+            raise
+        told = UnwritableError(f"{path} cannot be written: {in_words(error)}")
+        told.errno = error.errno
+        raise told from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def in_words(error):
+    """Return why a file could not be written, an `OSError`, and what to do."""
+    return REASONS.get(error.errno) or f"{error.strerror or error}. Choose another folder."
 
 
 def download(url, path, digest, answer_within=4.0, stall=10.0):
     """Fetch `url` over HTTPS to `path`, whole and with the right `digest`, or raise `DownloadError` and leave no file.
 
     Args:
-        url: an `https://` address.
+        url: an `https://` address. It may lead to another one (a redirect), which has to be `https://` too.
         path: where the file goes.
         digest: its SHA-256, 64 hexadecimal digits, or its MD5, 32 of them, where that is all that is published.
         answer_within: seconds for the name to resolve, the connection to open and the first bytes to come. A network
             that swallows packets costs this much and no more.
         stall: seconds without a byte, once the file is coming, after which the download is given up.
     """
-    if not url.startswith("https://"):
-        raise DownloadError(f"{url} is not an https:// address")
+    _check_https(url)
+    if not re.fullmatch("[0-9a-f]{64}|[0-9a-f]{32}", str(digest)):
+        raise DownloadError(f"{digest!r} is no SHA-256 or MD5 to know the right file by, so nothing is fetched")
     response = _open(url, answer_within, stall)
     try:
         with response, whole_file(path) as partial:
@@ -105,8 +142,23 @@ def download(url, path, digest, answer_within=4.0, stall=10.0):
                 raise DownloadError(f"what came from {url} is not the file that was expected (its checksum differs)")
     except DownloadError:
         raise
+    except UnwritableError as error:
+        raise DownloadError(f"{Path(path).name} cannot be kept: {in_words(error)}") from error
     except (OSError, http.client.HTTPException) as error:
         raise DownloadError(f"{_host(url)}: {error}") from error
+
+
+def _check_https(url):
+    if not str(url).startswith("https://"):
+        raise DownloadError(f"{url} is not an https:// address")
+
+
+class _SecureRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows a redirect to `https://` alone; Python's own handler would go on to `http://`."""
+
+    def redirect_request(self, request, file, code, message, headers, newurl):
+        _check_https(newurl)
+        return super().redirect_request(request, file, code, message, headers, newurl)
 
 
 def _host(url):
@@ -123,7 +175,7 @@ def _open(url, answer_within, stall, start=0):
 
     def connect():
         try:
-            outcome["response"] = urllib.request.urlopen(request, timeout=answer_within)
+            outcome["response"] = urllib.request.build_opener(_SecureRedirects).open(request, timeout=answer_within)
         except Exception as error:  # whatever it is, it is reported in the caller's thread
             outcome["error"] = error
 

@@ -2,13 +2,16 @@
 
 import threading
 import time
+import zipfile
+import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from helpers.backbones import layer_names
+from helpers.arguments import having, number, short
+from helpers.backbones import known, layer_names
 from helpers.images import load_image, luminance, match_color, resize
-from helpers.storage import whole_file
+from helpers.storage import UnwritableError, whole_file
 
 INITS = ("content", "recolored", "style", "noise", "blend")
 SMALLEST_SIDE = 32  # pixels: below this, the deep layers of a VGG have no position left
@@ -75,19 +78,33 @@ class PeakMemory:
 
 
 def save_checkpoint(path, mark, position, record):
-    """Write where the run stands, whole or not at all. The step in hand is not over yet and is done again."""
+    """Write where the run stands, whole or not at all. The step in hand is not over yet and is done again.
+
+    Return `path`, or None if it cannot be written: a full disk must not cost the run.
+    """
     arrays = {f"memory/{name}": value for name, value in position.memory.items()}
     arrays |= {f"history/{term}": np.array(values[:-1]) for term, values in record.history.items()}
     arrays |= {name: getattr(position, name) for name in ("scale", "number", "image", "least", "best")}
-    with whole_file(path) as partial, open(partial, "wb") as file:
-        np.savez(file, mark=mark, picture=record.image, **arrays)
+    try:
+        with whole_file(path) as partial, open(partial, "wb") as file:
+            np.savez(file, mark=mark, picture=record.image, **arrays)
+    except UnwritableError as error:
+        print(f"{error} The run goes on without checkpoints; if there is an earlier one, it stays.")
+        return None
+    return path
 
 
 def load_checkpoint(path, mark, record):
     """Return the position of the run that wrote `path`, and fill `record`; `mark` must be that run's own."""
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    if str(arrays["mark"]) != mark:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        found = str(arrays["mark"])
+    except (OSError, ValueError, LookupError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(
+            f"{path} cannot be read as a checkpoint ({type(error).__name__}). Name another file, or pass resume=False."
+        ) from error
+    if found != mark:
         raise ValueError(
             f"{path} was written by a run with other pictures or settings. Name another file, or pass resume=False."
         )
@@ -104,21 +121,23 @@ def load_checkpoint(path, mark, record):
 def layer_weights(layers, backbone):
     """Return {layer: weight}; names alone share a weight of 1; layers with a weight of 0 go."""
     if not isinstance(layers, dict):
-        names = [layers] if isinstance(layers, str) else list(layers)
+        having("layers", layers, "__iter__", "names of layers, or {name: weight}")
+        names = dict.fromkeys([layers] if isinstance(layers, str) else layers)
         layers = {name: 1 / len(names) for name in names}
-    known = layer_names(backbone)
-    for name, weight in layers.items():
-        if name not in known:
-            raise ValueError(f"{backbone.name} has no layer {name!r}. It has {', '.join(known)}.")
-        if not np.isfinite(weight) or weight < 0:
-            raise ValueError(f"The weight of {name} must be a finite number of at least 0, got {weight}.")
-    return {name: float(weight) for name, weight in layers.items() if weight}
+    valid = layer_names(backbone)
+    weights = {
+        known(name, valid, f"layer of {backbone.name}"): number(f"the weight of {name}", weight, 0)
+        for name, weight in layers.items()
+    }
+    return {name: weight for name, weight in weights.items() if weight}
 
 
 def as_picture(image):
     """Return `image` as the project holds pictures; a small one is refused here rather than deep in the network."""
-    image = np.asarray(image)
-    image = image if image.dtype == np.float32 and image.ndim == 3 and image.shape[-1] == 3 else load_image(image)
+    array = np.asarray(image)
+    if not array.ndim:
+        raise ValueError(f"A picture must be an array, as load_image(...) returns it, got {short(image)}.")
+    image = load_image(array)
     if min(image.shape[:2]) < SMALLEST_SIDE:
         raise ValueError(
             f"A picture needs at least {SMALLEST_SIDE} pixels on each side, got {image.shape[0]} × {image.shape[1]}."
@@ -129,6 +148,7 @@ def as_picture(image):
 def as_pictures(styles):
     """Return a list of pictures from one or several."""
     alone = isinstance(styles, np.ndarray) and styles.ndim == 3
+    having("styles", styles, "__iter__", "a style image, or several")
     pictures = [as_picture(style) for style in ([styles] if alone else styles)]
     if not pictures:
         raise ValueError("styles is empty: give a style image, or several.")
@@ -138,20 +158,34 @@ def as_pictures(styles):
 def as_shares(shares, styles):
     """Return a share for each style; they sum to 1."""
     count = 1 if isinstance(styles, np.ndarray) and styles.ndim == 3 else len(styles)
-    shares = np.ones(count) if shares is None else np.asarray(shares, float)
-    if shares.shape != (count,) or (shares < 0).any() or not shares.sum() > 0:
-        raise ValueError(
-            f"shares must be {count} numbers of at least 0, one for each style, not all 0; got {shares.tolist()}."
-        )
-    return [float(share) for share in shares / shares.sum()]
+    shares = [1] * count if shares is None else having("shares", shares, "__len__", f"a list of {count} numbers")
+    if len(shares) != count:
+        raise ValueError(f"shares must be {count} numbers, one for each style, got {short(shares)}.")
+    shares = [number("each of shares", share, 0) for share in shares]
+    if not sum(shares):
+        raise ValueError("shares are all 0: give at least one style a share.")
+    return [share / sum(shares) for share in shares]
+
+
+def as_optimizer(optimizer):
+    """Return `optimizer` if it is one."""
+    return having("optimizer", optimizer, "search", "what lbfgs(), adam(...) or gradient_descent(...) returns")
+
+
+def as_recorder(recorder):
+    """Return `recorder` if it is None or can record."""
+    return recorder if recorder is None else having("recorder", recorder, "add", "a GifRecorder, or have its add")
 
 
 def scale_shapes(full, scales):
     """Return the sizes from coarse to fine, the last one being `full`."""
-    parts = [0.5**power for power in reversed(range(scales))] if isinstance(scales, int) else list(scales)
-    if not parts or parts[-1] != 1 or min(parts) <= 0 or sorted(parts) != parts:
+    if isinstance(scales, list | tuple | np.ndarray) and np.ndim(scales):
+        parts = [number("each of scales", part, above=0, high=1) for part in scales]
+    else:
+        parts = [0.5**power for power in reversed(range(number("scales", scales, 1, 16, whole=True)))]
+    if not parts or parts[-1] != 1 or sorted(parts) != parts:
         raise ValueError(
-            f"scales must be a number from 1 up, or parts of the full size that rise to 1, got {scales!r}."
+            f"scales must be a number from 1 up, or parts of the full size that rise to 1, got {short(scales)}."
         )
     shapes = [tuple(round(side * part) for side in full) for part in parts]
     if min(shapes[0]) < SMALLEST_SIDE:
@@ -164,21 +198,21 @@ def scale_shapes(full, scales):
 
 def scale_counts(steps, scales):
     """Return how many steps each scale gets; the finest ones get what is left over."""
-    if isinstance(steps, (int, np.integer)):
-        counts = [(steps + index) // scales for index in range(scales)]
-    else:
-        counts = [int(count) for count in steps]
-    if len(counts) != scales or min(counts) < 1:
-        raise ValueError(f"steps must give each of the {scales} scales at least one step, got {steps!r}.")
-    return counts
+    if not isinstance(steps, list | tuple | np.ndarray) or np.ndim(steps) == 0:
+        steps = number("steps", steps, scales, whole=True)
+        return [(steps + index) // scales for index in range(scales)]
+    if len(steps) != scales:
+        raise ValueError(f"steps must be one number, or one for each of the {scales} scales, got {short(steps)}.")
+    return [number("each of steps", count, 1, whole=True) for count in steps]
 
 
 def first_image(init, content, styles, blend, seed):
     """Return the first image, at full size."""
+    blend, seed = number("blend", blend, 0, 1), number("seed", seed, 0, whole=True)
     if isinstance(init, np.ndarray):
         return resize(load_image(init), content.shape[:2])
     if init not in INITS:
-        raise ValueError(f"init must be an array or one of {INITS}, got {init!r}.")
+        raise ValueError(f"init must be an array or one of {INITS}, got {short(init)}.")
     if init == "content":
         return content
     if init == "recolored":
@@ -191,9 +225,7 @@ def first_image(init, content, styles, blend, seed):
 
 def fit_style(style, shape, style_scale):
     """Return a style image at the grain that was asked for: its longest side in parts of the generated image's."""
-    if not style_scale > 0:
-        raise ValueError(f"style_scale must be above 0, got {style_scale}.")
-    factor = style_scale * max(shape) / max(style.shape[:2])
+    factor = number("style_scale", style_scale, above=0) * max(shape) / max(style.shape[:2])
     factor = max(factor, SMALLEST_SIDE / min(style.shape[:2]))
     return resize(style, tuple(round(side * factor) for side in style.shape[:2]))
 
@@ -206,7 +238,7 @@ def seen_colors(content, styles, preserve_color):
         return content, [match_color(style, content, "histogram") for style in styles], None
     if preserve_color == "luminance":
         return grey(content), [match_brightness(grey(style), grey(content)) for style in styles], content
-    raise ValueError(f"preserve_color must be None, 'luminance' or 'histogram', got {preserve_color!r}.")
+    raise ValueError(f"preserve_color must be None, 'luminance' or 'histogram', got {short(preserve_color)}.")
 
 
 def grey(image):

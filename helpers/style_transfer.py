@@ -12,13 +12,13 @@ import time
 import zlib
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
 from helpers import style_runs as runs
+from helpers.arguments import having, number, path, short
 from helpers.backbones import feature_extractor
 from helpers.images import resize
 from helpers.losses import NORMALIZATIONS, content_loss, gram_matrix, style_loss, total_variation
@@ -120,8 +120,8 @@ class StyleTransfer:
         normalization="mean",
     ):
         if normalization not in NORMALIZATIONS:
-            raise ValueError(f"normalization must be one of {NORMALIZATIONS}, got {normalization!r}.")
-        self.backbone = backbone
+            raise ValueError(f"normalization must be one of {NORMALIZATIONS}, got {short(normalization)}.")
+        self.backbone = having("backbone", backbone, "model", "what load_backbone(...) returns")
         self.content_layers = runs.layer_weights(
             backbone.content_layers if content_layers is None else content_layers, backbone
         )
@@ -185,7 +185,8 @@ class StyleTransfer:
             DivergedError: if a loss becomes NaN or infinite.
         """
         content, styles = runs.as_picture(content), runs.as_pictures(styles)
-        optimizer, position = optimizer or lbfgs(), position or runs.Position()
+        optimizer = runs.as_optimizer(lbfgs() if optimizer is None else optimizer)
+        position = runs.Position() if position is None else position
         self._check_weights()
         shares = runs.as_shares(shares, styles)
         shapes = runs.scale_shapes(content.shape[:2], scales)
@@ -257,19 +258,24 @@ class StyleTransfer:
             content, styles, init, optimizer, steps, scales, settings: as in `iterate`.
             progress: show a bar with the losses.
             recorder: anything with `add(image)`, called with each step's image, enlarged to the full size.
-            checkpoint: path of a file (`.npz`) that is written every `checkpoint_every` steps.
+            checkpoint: path of a file (`.npz`) that is written every `checkpoint_every` steps. Where it cannot be, the
+                run says so once and goes on without.
             checkpoint_every: steps.
             resume: go on from `checkpoint` if the file exists. With Adam and gradient descent the picture is the same
                 as that of an uninterrupted run, bit for bit; L-BFGS gathers its curvature anew.
 
         Raises:
-            ValueError: as in `iterate`, or if the checkpoint belongs to another run.
+            ValueError: as in `iterate`, or if the checkpoint is damaged or belongs to another run.
             DivergedError: as in `iterate`; its `result` is the run up to then.
         """
-        arguments = dict(init=init, optimizer=optimizer or lbfgs(), steps=steps, scales=scales, **settings)
+        optimizer = runs.as_optimizer(lbfgs() if optimizer is None else optimizer)
+        arguments = dict(init=init, optimizer=optimizer, steps=steps, scales=scales, **settings)
+        recorder, every = runs.as_recorder(recorder), number("checkpoint_every", checkpoint_every, 1, whole=True)
+        runs.scale_counts(steps, len(runs.scale_shapes(runs.as_picture(content).shape[:2], scales)))
+        checkpoint = None if checkpoint is None else path("checkpoint", checkpoint)
         position, record = runs.Position(), runs.Record()
         mark = self._fingerprint(content, styles, arguments) if checkpoint else None
-        if checkpoint and resume and Path(checkpoint).exists():
+        if checkpoint and resume and checkpoint.exists():
             position = runs.load_checkpoint(checkpoint, mark, record)
         elif _may_be_long(content, steps):
             estimate = self.estimate(content, styles, **arguments)
@@ -282,8 +288,8 @@ class StyleTransfer:
                 record.add(step)
                 if recorder is not None:
                     recorder.add(np.clip(resize(step.image, np.shape(content)[:2]), 0, 255))
-                if checkpoint and step.number % checkpoint_every == 0:
-                    runs.save_checkpoint(checkpoint, mark, position, record)
+                if checkpoint and step.number % every == 0:
+                    checkpoint = runs.save_checkpoint(checkpoint, mark, position, record)
                 bar.total = step.of
                 bar.update(step.number - bar.n)
                 bar.set_postfix({term: f"{value:.3g}" for term, value in step.losses.items()}, refresh=False)
@@ -303,7 +309,7 @@ class StyleTransfer:
         """Return an `Estimate` for `iterate` with these arguments, from two steps at full size: one traces, one is
         timed.
         """
-        content, optimizer = runs.as_picture(content), optimizer or lbfgs()
+        content, optimizer = runs.as_picture(content), runs.as_optimizer(lbfgs() if optimizer is None else optimizer)
         shapes = runs.scale_shapes(content.shape[:2], scales)
         counts = runs.scale_counts(steps, len(shapes))
         arguments = {**settings, "init": init, "optimizer": optimizer, "steps": 2, "scales": 1}
@@ -410,11 +416,7 @@ class StyleTransfer:
         return losses, gradient
 
     def _check_weights(self):
-        weights = {knob: getattr(self, knob) for knob in TERMS.values()}
-        for knob, weight in weights.items():
-            if not np.isfinite(weight) or weight < 0:
-                raise ValueError(f"{knob} must be a finite number of at least 0, got {weight}.")
-        if not any(weights.values()):
+        if not any([number(knob, getattr(self, knob), 0) for knob in TERMS.values()]):
             raise ValueError("content_weight, style_weight and tv_weight are all 0: there is nothing to minimise.")
         if (self.content_weight and not self.content_layers) or (self.style_weight and not self.style_layers):
             raise ValueError("A term without layers: give content_layers and style_layers at least one weight above 0.")

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter1d
 
 from helpers import storage
+from helpers.arguments import number
 from helpers.shapes import SHAPES as SHAPES
 from helpers.shapes import shapes as shapes
 
@@ -39,15 +40,19 @@ def digits(train=10_000, test=2_000, seed=0):
     elastic distortions of Simard, Steinkraus and Platt, 2003. Noise and a blur of varying strength follow.
 
     Args:
-        train: number of training images, from `TRAIN_FONTS`.
+        train: number of training images, from `TRAIN_FONTS`; at most a million.
         test: number of test images, from `TEST_FONTS`, which share no font with the training images.
-        seed: the same seed gives the same images.
+        seed: whole number from 0; the same seed gives the same images.
 
     Returns:
         `(x_train, y_train), (x_test, y_test)`: images uint8 `(n, 28, 28)`, 0–255, labels int64 `(n,)`, 0–9. Every
         digit appears equally often, to within one image.
+
+    Raises:
+        ValueError: if a number is out of its range.
     """
-    random = np.random.default_rng(seed)
+    train, test = (number(*count, 0, 10**6, whole=True) for count in (("train", train), ("test", test)))
+    random = np.random.default_rng(number("seed", seed, 0, whole=True))
     return _draw(train, TRAIN_FONTS, random), _draw(test, TEST_FONTS, random)
 
 

@@ -6,6 +6,8 @@ to its neighbour; between the quarters, one fades into the other. Tiles are shif
 
 import numpy as np
 
+from helpers.arguments import number
+
 
 def tiled_gradient(loss_and_gradient, image, tile_size=512, overlap=64):
     """Return a loss, averaged over a picture, and its gradient at every pixel, computed tile by tile.
@@ -50,11 +52,8 @@ def fading_tiles(side, tile_size, overlap):
         tile_size: length of a tile; the one tile of a shorter axis has the axis' length.
         overlap: as in `tiled_gradient`.
     """
-    if tile_size < 1 or not 0 <= overlap < tile_size:
-        raise ValueError(
-            f"tile_size={tile_size!r}, overlap={overlap!r}: a tile has at least 1 pixel, and shares 0 to "
-            "tile_size - 1 of them with the next one."
-        )
+    tile_size = number("tile_size", tile_size, 1, whole=True)
+    overlap = number("overlap", overlap, 0, tile_size - 1, whole=True)
     length = min(side, tile_size)
     count = 1 + -(-(side - length) // (length - min(overlap, length - 1)))
     starts = np.rint(np.linspace(0, side - length, count)).astype(int)

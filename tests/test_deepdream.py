@@ -312,7 +312,7 @@ def test_zoom_can_be_stopped(dreamer):
     assert result.interrupted and len(result.history["loss"]) == 3
 
 
-@pytest.mark.parametrize("settings", [{"frames": 0}, {"factor": 1.0}])
+@pytest.mark.parametrize("settings", [{"frames": 0}, {"factor": 1.0}, {"factor": "2"}, {"seed": -1}])
 def test_errors_of_zoom(dreamer, settings):
-    with pytest.raises(ValueError, match="factor"):
+    with pytest.raises(ValueError, match=f"{next(iter(settings))} must be"):
         zoom(dreamer, IMAGE, **settings)

@@ -129,8 +129,8 @@ def test_numbers_change_without_a_new_trace(backbone):
         (LayerObjective("third"), "Choose from first"),
         (LayerObjective({"first": float("nan")}), "finite"),
         (ChannelObjective("third", 0), "Choose from first"),
-        (ChannelObjective("first", 8), "channels 0 to 7, got 8"),
-        (ChannelObjective("first", -1), "channels 0 to 7"),
+        (ChannelObjective("first", 8), "from 0 to 7, got 8"),
+        (ChannelObjective("first", -1), "from 0 to 7"),
         (GuideObjective(GUIDE, "third"), "Choose from first"),
     ],
 )

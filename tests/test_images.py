@@ -177,5 +177,5 @@ def test_other_errors(tmp_path):
         match_color(PICTURE, PICTURE[:20])
     with pytest.raises(ImageError, match="histogram"):
         match_color(PICTURE, PICTURE, "hue")
-    with pytest.raises(ImageError, match="at least 1"):
+    with pytest.raises(ImageError, match="height must be a whole number from 1, got 0"):
         resize(PICTURE, (0, 5))

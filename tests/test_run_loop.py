@@ -1,6 +1,7 @@
 import asyncio
 import gc
 import threading
+import tracemalloc
 import weakref
 
 import numpy as np
@@ -162,6 +163,40 @@ def test_after_ten_runs_nothing_of_them_is_held():
     gc.collect()
     assert len(made) == 40 and all(picture() is None for picture in made)
     assert witness.ends == [(FINISHED, None)] * 10
+
+
+@pytest.mark.parametrize("end", [FINISHED, STOPPED, FAILED])
+def test_memory_threads_and_tasks_are_the_same_after_the_third_run_and_after_the_thirteenth(end):
+    """A run makes six pictures of 800 kB. If only one of a run were kept, ten runs would hold 8 MB more."""
+
+    def steps():
+        kept = []  # as an optimiser keeps its memory
+        for number in range(6):
+            kept.append(np.zeros(100_000))
+            if end == FAILED and number == 4:
+                raise ValueError("not so")
+            yield number, kept[-1]
+
+    def on_step(step):
+        if end == STOPPED and step[0] == 2:
+            witness.loop.stop()
+
+    witness = Witness(on_step)
+    held, threads = [], []
+    tracemalloc.start()
+    try:
+        for number in range(13):
+            witness.run(steps)
+            assert [how for how, _ in witness.ends] == [end]
+            witness.ends.clear()  # an error holds the frames that it went through
+            if number in (2, 12):
+                gc.collect()
+                held.append(tracemalloc.get_traced_memory()[0])
+                threads.append(threading.active_count())
+    finally:
+        tracemalloc.stop()
+    assert held[1] - held[0] < 400_000
+    assert threads[0] == threads[1] and witness.loop.task is None
 
 
 def test_without_an_event_loop_nothing_starts():

@@ -110,7 +110,10 @@ def test_without_overlap_it_is_so_away_from_the_edges_of_tiles(shallow):
     assert error[inside].max() < 1e-4 < 1e-2 < error[:, 47:49].max()
 
 
-@pytest.mark.parametrize("tile_size, overlap", [(0, 0), (32, 32), (32, -1)])
-def test_impossible_tiles_are_refused(tile_size, overlap):
-    with pytest.raises(ValueError, match="tile_size"):
+@pytest.mark.parametrize(
+    "tile_size, overlap, words",
+    [(0, 0, "tile_size.* from 1"), (32, 32, "overlap.* from 0 to 31"), (32, -1, "overlap"), (1.5, 0, "tile_size")],
+)
+def test_impossible_tiles_are_refused(tile_size, overlap, words):
+    with pytest.raises(ValueError, match=words):
         tiled_gradient(mean_square, np.zeros((50, 50, 3), np.float32), tile_size, overlap)
