@@ -66,6 +66,8 @@ def export_image_folder(dataset, folder, per_class=None, progress=False):
         if not (path := labels_path(dataset, folder)).is_file():
             with whole_file(path) as partial:
                 partial.write_text(text, encoding="utf-8")
+        for leftover in folder.glob("*_dir/*/.*.png"):  # of a killed export; Keras would take it for a picture
+            leftover.unlink(missing_ok=True)
         written = 0
         total = sum(len(labels) for _, labels in parts.values())
         with tqdm(total=total, disable=not progress, unit="file", leave=False) as bar:

@@ -96,6 +96,15 @@ def test_an_export_that_was_stopped_goes_on(dataset, tmp_path, monkeypatch):
     assert export_image_folder(dataset, tmp_path) == 0
 
 
+def test_what_a_killed_export_leaves_is_no_picture(dataset, tmp_path):
+    image_files.export_image_folder(dataset, tmp_path, per_class=1)
+    picture = next((tmp_path / "train_dir").glob("*/*.png"))
+    leftover = picture.with_name(f".{picture.stem}-killed.png")
+    leftover.write_bytes(picture.read_bytes()[:20])
+    assert image_files.export_image_folder(dataset, tmp_path, per_class=1) == 0
+    assert not leftover.exists() and picture.is_file()
+
+
 def test_shards_that_were_stopped_go_on(dataset, tmp_path, monkeypatch):
     fail_after(monkeypatch, 1, errno.ENOSPC)
     with pytest.raises(DatasetError, match="disk is full"):

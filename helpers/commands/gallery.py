@@ -15,6 +15,8 @@ LARGEST = 2_500_000  # bytes of all pictures together
 PICTURES = {  # file: the notebook, and a piece of the one cell whose output it is
     "mnist_training.gif": ("01_mnist_cnn", "recorder.show("),
     "grad_cam.jpg": ("02_cifar10_cnn", "where the last block sees the class"),
+    "fine_tuning.gif": ("03_fine_tuning", "The features of 400 images"),
+    "images_per_class.jpg": ("03_fine_tuning", "what pretraining is worth"),
     "painting.jpg": ("04_style_transfer", '["content", "style", "result"]'),
     "dream.gif": ("05_deepdream", "A photograph turns into a dream"),
     "dreams.jpg": ("05_deepdream", "show_images(gallery, names"),
