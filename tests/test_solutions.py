@@ -25,8 +25,8 @@ SMALL = {
         "FILM_FRAMES": 3, "TRIAL_EPOCHS": 1, "TRIAL_IMAGES": 640, "FEW_EPOCHS": 2,
     },
     "03_fine_tuning": {
-        "SOURCE": "synthetic", "PER_CLASS": 20, "EXPORTED": 4, "HEAD_EPOCHS": 10, "EPOCHS": 2, "CURVE": {10: 1}, "FEW": 10,
-        "RATES_EPOCHS": 3, "TRIAL_EPOCHS": 1, "MAPPED": 60, "FILM_FRAMES": 2,
+        "SOURCE": "synthetic", "PER_CLASS": 20, "EXPORTED": 4, "HEAD_EPOCHS": 10, "EPOCHS": 2, "CURVE": {10: 1},
+        "FEW": 10, "RATES_EPOCHS": 3, "TRIAL_EPOCHS": 1, "MAPPED": 60, "FILM_FRAMES": 2,
     },
     "04_style_transfer": {"BACKBONE": "mini_vgg", "SIZE": 96, "SMALL": 80, "STEPS": 4, "FEW": 2},
     "05_deepdream": {

@@ -95,8 +95,8 @@ class PictureChooser(anywidget.AnyWidget):
         """Return the Python expression that loads the chosen picture."""
         source, size = self.sources[self.value], "" if max_side is None else f", {max_side}"
         if isinstance(source, Path) and source.parent == UPLOADS:
-            return f'load_image(CACHE / "uploads" / "{source.name}"{size})'
-        return f'load_image("{source}"{size})'
+            return f"load_image(CACHE / 'uploads' / {source.name!r}{size})"
+        return f"load_image({str(source)!r}{size})"
 
     def upload(self, name, data):
         """Keep an uploaded file in `data/cache/uploads/` and choose it; if it is no picture, say why in `problem`.
