@@ -2,11 +2,10 @@
 
 import itertools
 import re
-from types import SimpleNamespace
 
-import keras
 import numpy as np
 import pytest
+from tiny_networks import tiny_vgg
 
 from helpers import arguments, datasets, losses, optimizers, storage, synthetic, tiles
 from helpers.animation import GifRecorder
@@ -24,22 +23,7 @@ NOT_COUNTS, NOT_FROM_ZERO_WHOLE = (*NOT_ABOVE_ZERO, 1.5), (*NOT_FROM_ZERO, 1.5)
 
 @pytest.fixture(scope="module")
 def backbone():
-    keras.utils.set_random_seed(0)
-    values = inputs = keras.Input((None, None, 3))
-    for block, width in enumerate((4, 6), start=1):
-        for number in (1, 2):
-            name = f"block{block}_conv{number}"
-            values = keras.layers.Conv2D(width, 3, padding="same", activation="relu", name=name)(values)
-        values = keras.layers.MaxPooling2D(name=f"block{block}_pool")(values)
-    return SimpleNamespace(
-        name="tiny",
-        model=keras.Model(inputs, values),
-        preprocess=lambda image: image - 120.0,
-        style_layers=("block1_conv1", "block2_conv1"),
-        content_layers=("block2_conv2",),
-        dream_layers=("block2_conv1",),
-        smallest_side=16,
-    )
+    return tiny_vgg(4, 6)
 
 
 @pytest.fixture(scope="module")

@@ -79,13 +79,16 @@ def backbone():
     return load_backbone("mini_vgg")
 
 
+def small_dataset(images, labels, train, class_names, name):
+    """Return a `Dataset` of drawn images: the first so many to train on, the rest for validation."""
+    parts = images[:train], labels[:train], images[train:], labels[train:], images[:1], labels[:1]
+    return datasets.Dataset(*parts, tuple(class_names), "synthetic", name)
+
+
 @pytest.fixture(scope="module")
 def mnist():
     (images, labels), _ = digits(train=600, test=10)
-    return datasets.Dataset(
-        images[:400], labels[:400], images[400:], labels[400:], images[:1], labels[:1],
-        tuple("0123456789"), "synthetic", "MNIST",
-    )  # fmt: skip
+    return small_dataset(images, labels, 400, "0123456789", "MNIST")
 
 
 def test_a_panel_runs_nothing_by_itself_and_says_so_on_a_page_without_a_kernel():
@@ -352,10 +355,7 @@ def test_a_drawn_digit_is_shown_as_the_network_sees_it_and_classified():
 @pytest.fixture(scope="module")
 def pictures():
     (images, labels), _ = shapes(train=500, test=10)
-    return datasets.Dataset(
-        images[:300], labels[:300], images[300:], labels[300:], images[:1], labels[:1],
-        tuple("abcdefghij"), "synthetic", "CIFAR-10",
-    )  # fmt: skip
+    return small_dataset(images, labels, 300, "abcdefghij", "CIFAR-10")
 
 
 @pytest.mark.parametrize(

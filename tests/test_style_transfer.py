@@ -1,11 +1,11 @@
 """Style transfer on a tiny network with VGG's layer names and random weights."""
 
 import threading
-from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
+from tiny_networks import tiny_vgg
 
 from helpers import style_runs, style_transfer
 from helpers.backbones import load_backbone
@@ -23,20 +23,7 @@ OTHER = resize(GENERATOR.uniform(0, 255, (4, 4, 3)), (40, 60)).clip(0, 255)
 
 @pytest.fixture(scope="module")
 def backbone():
-    keras.utils.set_random_seed(0)
-    values = inputs = keras.Input((None, None, 3))
-    for block, width in enumerate((8, 12, 16), start=1):
-        for number in (1, 2):
-            name = f"block{block}_conv{number}"
-            values = keras.layers.Conv2D(width, 3, padding="same", activation="relu", name=name)(values)
-        values = keras.layers.MaxPooling2D(name=f"block{block}_pool")(values)
-    return SimpleNamespace(
-        name="tiny",
-        model=keras.Model(inputs, values),
-        preprocess=lambda image: image - 120.0,
-        style_layers=("block1_conv1", "block2_conv1", "block3_conv1"),
-        content_layers=("block2_conv2",),
-    )
+    return tiny_vgg(8, 12, 16)
 
 
 @pytest.fixture

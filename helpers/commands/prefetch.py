@@ -8,6 +8,7 @@ The weights of MobileNetV2 are not among them, because Keras publishes no checks
 get them.
 """
 
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -109,7 +110,8 @@ def obtain(item, folder):
     wrong = "; the file that was there is not the published one" * path.exists()
     for other in _elsewhere(item):
         if other.is_file() and other != path and storage.matches(other, item.digest):
-            _copy(other, path)
+            with storage.whole_file(path) as partial:
+                shutil.copyfile(other, partial)
             return path, f"copied, verified{wrong}"
     try:
         resumed = _resumable.fetch(item.url, path, item.digest, item.name)
@@ -132,12 +134,6 @@ def _elsewhere(item):
     return [folder / item.file for folder in storage.search_folders()] + [
         storage.keras_home() / name for name in item.kept
     ]
-
-
-def _copy(source, path):
-    with storage.whole_file(path) as partial, open(source, "rb") as file, open(partial, "wb") as copy:
-        while block := file.read(1 << 20):
-            copy.write(block)
 
 
 def summary(rows, folder):

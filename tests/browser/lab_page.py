@@ -105,6 +105,11 @@ def move(page, label, key):
     return row.locator(".widget-readout").inner_text()
 
 
+def choose(page, label, option):
+    """Choose an option of a panel's list."""
+    page.locator(".widget-dropdown", has=page.get_by_text(label, exact=True)).locator("select").select_option(option)
+
+
 def cells_for(notebook, wanted, also=()):
     """Return the cells of a course's notebook that a cell needs, and that cell: setup, imports, what defines its names.
 

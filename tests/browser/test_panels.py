@@ -7,7 +7,7 @@ import time
 import imageio.v3 as imageio
 import numpy as np
 import pytest
-from lab_page import button, cells_for, move, run_all, screenshot, visit
+from lab_page import button, cells_for, choose, move, run_all, screenshot, visit
 from PIL import Image
 
 from helpers.commands import execute
@@ -122,16 +122,21 @@ def drawn(cells):
     return [cell.replace('SOURCE = "auto"', 'SOURCE = "synthetic"') for cell in cells]
 
 
-def test_training(open_notebook, lab):
-    page = open_notebook(drawn(cells_for("01", "training_panel(")))
-    assert move(page, "Learning rate", "ArrowRight") == "0.002"
+def run_until_stopped(page, name):
+    """Run a training of 1,000 steps, take a screenshot of it as `name`, and stop it."""
     assert move(page, "Steps", "End") == "1000"
     button(page, "Run").click()
     page.wait_for_function("document.querySelector('img[alt=\"curve of the run\"]').naturalWidth > 0")
     page.get_by_text(re.compile(r"step \d\d+ of 1000,")).wait_for()
-    screenshot(page, "training_running")
+    screenshot(page, name)
     button(page, "Stop").click()
     page.get_by_text(re.compile("Stopped after .* steps")).wait_for()
+
+
+def test_training(open_notebook, lab):
+    page = open_notebook(drawn(cells_for("01", "training_panel(")))
+    assert move(page, "Learning rate", "ArrowRight") == "0.002"
+    run_until_stopped(page, "training_running")
     assert move(page, "Steps", "Home") == "20"
     button(page, "Run").click()
     page.get_by_text("Finished after 20 steps").wait_for()
@@ -142,8 +147,7 @@ def test_training(open_notebook, lab):
 
 def test_training_on_colour_pictures(open_notebook, lab):
     page = open_notebook(drawn(cells_for("02", "training_panel(")))
-    networks = page.locator(".widget-dropdown", has=page.get_by_text("Network", exact=True)).locator("select")
-    networks.select_option("classic_cnn")
+    choose(page, "Network", "classic_cnn")
     assert move(page, "Steps", "Home") == "20"
     button(page, "Run").click()
     page.get_by_text("Finished after 20 steps").wait_for()
@@ -153,22 +157,11 @@ def test_training_on_colour_pictures(open_notebook, lab):
 
 def test_fine_tuning(open_notebook, lab):
     page = open_notebook(drawn(cells_for("03", "fine_tuning_panel(")))
-
-    def choose(label, option):
-        row = page.locator(".widget-dropdown", has=page.get_by_text(label, exact=True))
-        row.locator("select").select_option(option)
-
-    choose("Train", "block4_conv1 to the end")
-    assert move(page, "Steps", "End") == "1000"
-    button(page, "Run").click()
-    page.wait_for_function("document.querySelector('img[alt=\"curve of the run\"]').naturalWidth > 0")
-    page.get_by_text(re.compile(r"step \d\d+ of 1000,")).wait_for()
-    screenshot(page, "fine_tuning_running")
-    button(page, "Stop").click()
-    page.get_by_text(re.compile("Stopped after .* steps")).wait_for()
-    choose("Weights", "random")
-    choose("Train", "all layers")
-    choose("Images a class", "10")
+    choose(page, "Train", "block4_conv1 to the end")
+    run_until_stopped(page, "fine_tuning_running")
+    choose(page, "Weights", "random")
+    choose(page, "Train", "all layers")
+    choose(page, "Images a class", "10")
     assert move(page, "Steps", "Home") == "20"
     button(page, "Run").click()
     page.get_by_text("Finished after 20 steps").wait_for()
