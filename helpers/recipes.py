@@ -30,7 +30,7 @@ def compile_classic(model):
     model.compile(keras.optimizers.SGD(rate), loss, metrics=["accuracy"], jit_compile=False)
 
 
-def compile_modern(model, peak, steps, decay=5e-3, smoothing=0.1):
+def compile_modern(model, peak, steps, decay=5e-3, smoothing=0.1, clip=None):
     """Compile `model` for one cycle of `steps` steps; the labels are one-hot.
 
     Stochastic gradient descent with Nesterov's momentum of 0.9; weight decay (Loshchilov and Hutter, 2019) on kernels
@@ -43,8 +43,11 @@ def compile_modern(model, peak, steps, decay=5e-3, smoothing=0.1):
         steps: number of steps in all.
         decay: share of a kernel that a step takes off it, times the learning rate.
         smoothing: 0 to below 1.
+        clip: largest norm of all gradients together; longer ones are shortened to it (Pascanu et al., 2013). None: any.
     """
-    optimizer = keras.optimizers.SGD(OneCycle(peak, steps), momentum=0.9, nesterov=True, weight_decay=decay)
+    optimizer = keras.optimizers.SGD(
+        OneCycle(peak, steps), momentum=0.9, nesterov=True, weight_decay=decay, global_clipnorm=clip
+    )
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
     model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)

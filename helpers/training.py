@@ -148,6 +148,7 @@ def image_pipeline(images, labels, batch_size, seed=0, augment=None):
     """
     options = tf.data.Options()  # workers of a cluster share the images, not the files that they came from
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    options.autotune.enabled = False  # its thread sleeps 10 ms, 20 ms, … 10 s …, and an epoch that ends waits for it
     pipeline = tf.data.Dataset.from_tensor_slices((images, labels)).with_options(options)
     pipeline = pipeline.shuffle(len(images), seed=seed).batch(batch_size, drop_remainder=True)
     if augment is not None:

@@ -188,6 +188,6 @@ def test_fine_tuning_on_all_images_is_recorded(few, capsys):
     options = ["--epochs", "2", "--small-epochs", "1", "--precision", "float32"]
     assert commands.main(["train", "fine-tuning-all", *options]) == 0
     recorded = runs.load_run("fine-tuning-all")
-    expected = "--epochs 2 --small-epochs 1 --rate 0.05 --shift 2 --precision float32 --seed 0"
+    expected = "--epochs 2 --small-epochs 1 --rate 0.08 --precision float32 --seed 0"
     assert recorded["command"] == f"python -m helpers train fine-tuning-all {expected}"
     assert len(recorded["history"]["loss"]) == 2 and 0 <= recorded["test_accuracy"] <= 1

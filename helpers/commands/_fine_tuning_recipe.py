@@ -18,7 +18,7 @@ def add_recipes(recipes):
     curve.set_defaults(run=run_curve)
     _cifar10_recipes.add_recipe(
         recipes, "fine-tuning-all", "fine-tuning on all training images, notebook 03", run_all,
-        epochs=5, small_epochs=2, rate=0.05, shift=2, precision="fastest",
+        epochs=4, small_epochs=1, rate=0.08, precision="fastest",
     )  # fmt: skip
 
 
@@ -79,9 +79,11 @@ def _train(data, seed, per_class, method):
 
 
 def run_all(arguments):
-    """Train with the modern recipe of notebook 02, from pretrained weights; test on all test images and record it.
+    """Train as the modern recipe of notebook 02 does, from pretrained weights; test on all test images and record it.
 
-    Returns 0 or 1.
+    The first three convolutions stay as they are: they are a quarter of the work, and opening them gained nothing.
+    Without batch normalisation a few steps are far too long: gradients are clipped. In four epochs the network does not
+    learn its images by heart: no dropout, no smoothing of labels, no shifts. Returns 0 or 1.
     """
     data = _cifar10_recipes.begin(arguments)
     import numpy as np
@@ -90,23 +92,25 @@ def run_all(arguments):
     from helpers.backbones import load_backbone
 
     _cifar10_recipes.choose_precision(arguments)
+    wall, processor = time.perf_counter(), time.process_time()
     backbone = fine_tuning.in_precision(load_backbone("mini_vgg"), arguments.precision)
-    network = fine_tuning.transfer_network(backbone, len(data.class_names), side="any")
+    network = fine_tuning.transfer_network(backbone, len(data.class_names), side="any", dropout=0.0)
     some = slice(0, 5000)
     fine_tuning.train_head(network, fine_tuning.features(network, data.x_train[some]), data.y_train[some], epochs=10)
-    fine_tuning.unfreeze(network)
+    spent = time.perf_counter() - wall, time.process_time() - processor
+    fine_tuning.unfreeze(network, "block2_conv2")
     generations = arguments.epochs * (len(data.x_train) // _cifar10_recipes.BATCH)
-    recipes.compile_modern(network, arguments.rate, generations)
+    recipes.compile_modern(network, arguments.rate, generations, decay=1e-3, smoothing=0.0, clip=2.0)
     labels = np.eye(len(data.class_names), dtype=np.float32)[data.y_train]
 
     def epoch_of(number):
-        side, shift = (24, 0) if number < arguments.small_epochs else (32, arguments.shift)
+        side = 24 if number < arguments.small_epochs else 32
         return training.image_pipeline(
             data.x_train, labels, _cifar10_recipes.BATCH, arguments.seed + number,
-            lambda images: augmentation.random_window(images, side, shift),
+            lambda images: augmentation.random_window(images, side),
         )  # fmt: skip
 
     def accuracy(images, labels):
         return float(np.mean(training.mirrored_predict(network, images).argmax(1) == labels))
 
-    return _cifar10_recipes.train(arguments, data, network, epoch_of, accuracy, generations)
+    return _cifar10_recipes.train(arguments, data, network, epoch_of, accuracy, generations, spent)
