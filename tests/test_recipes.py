@@ -52,6 +52,23 @@ def test_weight_decay_takes_from_kernels_alone():
         assert np.allclose(decayed, expected, atol=1e-5), weight.path
 
 
+def test_clipping_shortens_all_gradients_together():
+    random = np.random.default_rng(0)
+    images, labels = random.normal(size=(8, 32, 32, 3)).astype(np.float32), np.eye(10, dtype=np.float32)[:8]
+    moved = []
+    for clip in (None, 1e-3):
+        model = small_network()
+        before = [np.asarray(weight) for weight in model.trainable_variables]
+        recipes.compile_modern(model, peak=25.0, steps=10, decay=0.0, clip=clip)
+        model.train_on_batch(images, labels)
+        pairs = zip(model.trainable_variables, before, strict=True)
+        moved.append(np.concatenate([(np.asarray(weight) - begun).ravel() for weight, begun in pairs]))
+    whole, clipped = moved
+    # the first step is 1 + momentum times the rate, 1 here, times the gradient
+    assert np.linalg.norm(clipped) == pytest.approx(1.9 * 1e-3, rel=1e-2)
+    assert clipped @ whole == pytest.approx(np.linalg.norm(clipped) * np.linalg.norm(whole), rel=1e-2)
+
+
 def test_smoothed_labels_share_out_what_they_take():
     model = small_network()
     recipes.compile_modern(model, peak=0.1, steps=10, smoothing=0.2)

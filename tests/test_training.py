@@ -103,6 +103,11 @@ def test_pipeline_augments_and_repeats_no_order():
     assert not np.array_equal(epochs[0][0][1], epochs[1][0][1])
 
 
+def test_no_epoch_waits_for_a_tuner():
+    pipeline = training.image_pipeline(np.zeros((8, 4, 4, 1), np.uint8), np.arange(8), 4)
+    assert pipeline.options().autotune.enabled is False
+
+
 def test_one_cycle_rises_to_its_peak_and_falls_to_almost_nothing():
     rates = np.array(training.OneCycle(peak=0.4, steps=1000, warmup=0.3)(np.arange(1000)))
     assert rates[0] == pytest.approx(0.4 / 25) and rates[-1] == pytest.approx(0.4e-4, rel=0.01)
