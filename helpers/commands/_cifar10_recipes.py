@@ -12,10 +12,11 @@ def add_recipes(recipes):
     """Add the classic recipe, the modern one in two precisions, and it with a larger network and more time."""
     add_recipe(recipes, "cifar10-classic", "the classic recipe of notebook 02, to its end", run_classic,
                 generations=20_000)  # fmt: skip
+    modern = {"epochs": 8, "small_epochs": 5, "width": 32, "rate": 0.3, "shift": 2}
     add_recipe(recipes, "cifar10-modern", "the modern recipe of notebook 02", run_modern,
-                epochs=8, small_epochs=5, width=32, rate=0.3, shift=2, precision="float32")  # fmt: skip
+                **modern, precision="float32")  # fmt: skip
     add_recipe(recipes, "cifar10-modern-fastest", "the modern recipe in this machine's fastest precision", run_modern,
-                epochs=8, small_epochs=5, width=32, rate=0.3, shift=2, precision="fastest")  # fmt: skip
+                **modern, precision="fastest")  # fmt: skip
     add_recipe(recipes, "cifar10-modern-long", "the modern recipe, larger and for longer", run_modern,
                 epochs=14, small_epochs=8, width=64, rate=0.3, shift=3, precision="fastest")  # fmt: skip
 
