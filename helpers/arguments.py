@@ -3,6 +3,7 @@
 Unchecked, a text in the place of a number ends in an error deep inside NumPy, and a NaN in a picture of nothing.
 """
 
+import difflib
 import math
 import os
 from numbers import Real
@@ -55,6 +56,12 @@ def sides(name, shape, error=ValueError):
     if not isinstance(shape, list | tuple | np.ndarray) or np.shape(shape) != (2,):
         raise error(f"{name} must be (height, width) in pixels, got {short(shape)}.")
     return tuple(number(side, value, 1, whole=True, error=error) for side, value in zip(SIDES, shape, strict=True))
+
+
+def did_you_mean(name, valid):
+    """Return a sentence, with a space before it, that gives the name closest to `name`; empty if none is close."""
+    close = difflib.get_close_matches(str(name), [str(one) for one in valid], 1, 0.5)
+    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def path(name, value, error=ValueError):

@@ -4,7 +4,6 @@
 transfer or a dream needs. Weights come from this machine wherever they can: see `load_backbone`.
 """
 
-import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from helpers import storage
+from helpers.arguments import did_you_mean
 
 BUNDLED = storage.DATA / "weights"  # where mini_vgg lies
 
@@ -387,9 +387,7 @@ def known(name, valid, kind):
     """Return `name` if it is one of `valid`, else raise with the closest and the list."""
     if name in valid:
         return name
-    close = difflib.get_close_matches(str(name), valid, 1, 0.5)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise BackboneError(f"{name!r} is not a {kind}.{hint} Choose from {_listed(valid)}.")
+    raise BackboneError(f"{name!r} is not a {kind}.{did_you_mean(name, valid)} Choose from {_listed(valid)}.")
 
 
 def _listed(names, most=40):

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from helpers import arguments
-from helpers.arguments import number, short, sides
+from helpers.arguments import did_you_mean, number, short, sides
 from helpers.storage import DATA, whole_file
 
 FOLDER = DATA / "images"
@@ -70,8 +70,8 @@ def sample_image(name, max_side=None, shape=None):
     if isinstance(name, str) and name in _PHOTOGRAPHS:
         return load_image(_photograph(name), max_side, shape)
     raise ImageError(
-        f"There is no sample image {short(name)}. Choose one of {', '.join(sample_names())}, "
-        "or copy a picture to data/images/."
+        f"There is no sample image {short(name)}.{did_you_mean(name, sample_names())} "
+        f"Choose one of {', '.join(sample_names())}, or copy a picture to data/images/."
     )
 
 
@@ -314,7 +314,8 @@ def _path(source):
         return _pictures()[str(source)]
     if str(source) in _PHOTOGRAPHS:
         return _photograph(str(source))
-    raise ImageError(f"There is no file {source}. Check the path, or use one of the names {', '.join(sample_names())}.")
+    hint, names = did_you_mean(source, sample_names()), ", ".join(sample_names())
+    raise ImageError(f"There is no file {source}.{hint} Check the path, or use one of the names {names}.")
 
 
 def _unpacked(picture, name):

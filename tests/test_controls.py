@@ -359,12 +359,14 @@ def pictures():
 
 
 @pytest.mark.parametrize(
-    ("start", "from_layer"), [("pretrained", "head"), ("pretrained", "block5_conv1"), ("random", None)]
+    ("start", "head_first", "from_layer"),
+    [("pretrained", False, "head"), ("pretrained", True, "block5_conv1"), ("random", False, None)],
 )
-def test_fine_tuning_its_code_trains_the_same_network(pictures, monkeypatch, start, from_layer):
+def test_fine_tuning_its_code_trains_the_same_network(pictures, monkeypatch, start, head_first, from_layer):
     monkeypatch.setattr(datasets, "load_cifar10", lambda source: pictures)
     made = fine_tuning_panel(pictures, from_layers=["block5_conv1"], per_class=[5, 10], steps=20)
-    made.knobs["start"].value, made.knobs["from_layer"].value, made.knobs["batch_size"].value = start, from_layer, 10
+    for name, value in dict(start=start, head_first=head_first, from_layer=from_layer, batch_size=10).items():
+        made.knobs[name].value = value
     complete(made)
     assert made.error is None
     scope = run_cell(made.listed_code())
@@ -384,6 +386,13 @@ def test_fine_tuning_again_starts_from_the_same_weights(pictures):
     made.knobs["batch_size"].value = 50
     first = complete(made).history["loss"]
     assert complete(made).history["loss"] == pytest.approx(first, rel=1e-3)
+
+
+def test_fine_tuning_a_head_that_was_trained_first_begins_with_a_lower_loss(pictures):
+    made = fine_tuning_panel(pictures, from_layers=["block5_conv1"], per_class=[10], steps=20)
+    at_random = complete(made).history["loss"][0]
+    made.knobs["head_first"].value = True
+    assert complete(made).history["loss"][0] < at_random - 1
 
 
 def test_fine_tuning_says_when_a_class_has_too_few_images(pictures):

@@ -87,6 +87,14 @@ def test_no_placeholder_is_left(notebook):
     assert not [cell.source for cell in notebook.cells if re.search(r"@@|TODO|FIXME|XXX", cell.source)]
 
 
+def test_no_cell_can_go_on_forever(notebook):
+    """A `while` that waits for a result waits forever once a parameter is changed so that the result never comes."""
+    text = prose(notebook)
+    cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    for source in cells + re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        assert not [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.While)], source
+
+
 def test_it_is_normalised(notebook):
     before = nbformat.writes(notebook)
     execute.normalise(notebook)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from helpers.backbones import load_backbone
-from helpers.fine_tuning import HEAD, mirrored_and_shifted, transfer_network, unfreeze
+from helpers.fine_tuning import HEAD, features, mirrored_and_shifted, train_head, transfer_network, unfreeze
 from helpers.image_files import by_class
 from helpers.panels.knobs import choice, log_slider, slider
 from helpers.panels.training import SEED, ClassifierPanel
@@ -25,6 +25,7 @@ class FineTuningPanel(ClassifierPanel):
         opened.append(("all layers", None))
         knobs = {
             "start": choice("Weights", list(STARTS), "pretrained", tip="what the network knows before the first step"),
+            "head_first": choice("Head", [("random", False), ("trained first", True)], False, tip="how it begins"),
             "from_layer": choice("Train", opened, from_layers[0] if from_layers else None, tip="the rest stays frozen"),
             "per_class": choice("Images a class", list(per_class), per_class[len(per_class) // 2]),
             "learning_rate": log_slider("Learning rate", 1e-5, 1, learning_rate),
@@ -38,18 +39,26 @@ class FineTuningPanel(ClassifierPanel):
         keras.utils.set_random_seed(SEED)
         backbone = load_backbone(self.backbone, STARTS[values["start"]])
         network = transfer_network(backbone, len(self.dataset.class_names), self.side)
+        x_train, y_train = by_class(self.dataset.x_train, self.dataset.y_train, values["per_class"])
+        if values["head_first"]:
+            train_head(network, features(network, x_train), y_train)
         if values["from_layer"] != HEAD:
             unfreeze(network, values["from_layer"])
         training = self.training_of(network, "momentum", (values["from_layer"],))
         settings = {name: values[name] for name in ("learning_rate", "batch_size", "steps")}
-        x_train, y_train = by_class(self.dataset.x_train, self.dataset.y_train, values["per_class"])
         few = dataclasses.replace(self.dataset, x_train=x_train, y_train=y_train)
         yield from training.iterate(few, augment=mirrored_and_shifted, prepare=np.asarray, **settings)
 
     def code(self, values, stopped_at=None):
         """Return the cell that fine-tunes the same network the same way."""
-        loader, opens = self.loader(), values["from_layer"] != HEAD
-        opening = f"unfreeze(network, {values['from_layer']!r})\n" if opens else ""
+        loader = self.loader()
+        used, prepared = ["mirrored_and_shifted", "transfer_network"], ""
+        if values["head_first"]:
+            used += ["features", "train_head"]
+            prepared += "train_head(network, features(network, x_train), y_train)\n"
+        if values["from_layer"] != HEAD:
+            used.append("unfreeze")
+            prepared += f"unfreeze(network, {values['from_layer']!r})\n"
         return f"""import dataclasses
 
 import keras
@@ -57,7 +66,7 @@ import numpy as np
 
 from helpers.backbones import load_backbone
 from helpers.datasets import {loader}
-from helpers.fine_tuning import mirrored_and_shifted, transfer_network{", unfreeze" * opens}
+from helpers.fine_tuning import {", ".join(sorted(used))}
 from helpers.image_files import by_class
 from helpers.training_loop import Training
 
@@ -67,7 +76,7 @@ few = dataclasses.replace(dataset, x_train=x_train, y_train=y_train)
 keras.utils.set_random_seed({SEED})
 backbone = load_backbone({self.backbone!r}, {STARTS[values["start"]]!r})
 network = transfer_network(backbone, {len(self.dataset.class_names)}, side={self.side})
-{opening}training = Training(network, "momentum")
+{prepared}training = Training(network, "momentum")
 for step in training.iterate(
     few,
     learning_rate={values["learning_rate"]:g},

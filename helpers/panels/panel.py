@@ -45,7 +45,6 @@ class Panel(widgets.VBox):
         loop: the `RunLoop`.
         result: the picture of the last run, `(height, width, 3)`, or None.
         recorder: the `GifRecorder` of the last run, or None.
-        drawing_share: which part of the last run's time was spent on drawing.
     """
 
     title, file_name = "Panel", "panel"
@@ -201,8 +200,7 @@ class Panel(widgets.VBox):
             self.history.setdefault(name, []).append(value)
         if self.shows(step):
             if self._shown % self._every == 0:
-                with self._recording:
-                    self.recorder.add(self.frame(step))
+                self.recorder.add(self.frame(step))
             self._last_shown, self._shown, self._picture_is_new = step, self._shown + 1, True
         if self._pace.due():
             with self._pace:
@@ -218,7 +216,6 @@ class Panel(widgets.VBox):
         self.recorder = GifRecorder(FOLDER / f"{self.file_name}.gif", size=320, fps=10, max_bytes=LARGEST_GIF)
         self._began, self._first = now, step.number
         self._pace, self._curve_pace = Pace(PICTURE_SHARE), Pace(CURVE_SHARE, interval=0.5)
-        self._recording = Pace(1)
         self.say("")
 
     def _on_end(self, how, error):
@@ -226,8 +223,6 @@ class Panel(widgets.VBox):
         if self.recorder is not None:
             self.stopped_at = self.steps_done if how == STOPPED else None
             elapsed = time.perf_counter() - self._began
-            spent = sum(pace.spent for pace in (self._pace, self._curve_pace, self._recording))
-            self.drawing_share = spent / max(elapsed, 1e-9)
             self._finish(how, elapsed)
         if how == FAILED:
             self.say_error(error)
@@ -306,7 +301,7 @@ class Panel(widgets.VBox):
         """Clear what the last run left, so that no memory is held for it."""
         self.history, self.recorder, self.result, self.ran, self.error = {"step": []}, None, None, None, None
         self._last_shown, self._shown, self._picture_is_new = None, 0, False
-        self.steps_done, self.stopped_at, self.drawing_share = 0, None, 0.0
+        self.steps_done, self.stopped_at = 0, None
         self.progress.value, self.left.value, self.listing.value = 0, "", ""
         self.picture.value = self.curve.value = b""
         self._set_running(False)

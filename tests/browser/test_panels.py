@@ -157,6 +157,7 @@ def test_training_on_colour_pictures(open_notebook, lab):
 
 def test_fine_tuning(open_notebook, lab):
     page = open_notebook(drawn(cells_for("03", "fine_tuning_panel(")))
+    choose(page, "Head", "trained first")
     choose(page, "Train", "block4_conv1 to the end")
     run_until_stopped(page, "fine_tuning_running")
     choose(page, "Weights", "random")
