@@ -1,7 +1,6 @@
 """A training that was interrupted goes on: its weights, its optimiser's state and its history, in one file."""
 
 import json
-import zipfile
 
 import numpy as np
 
@@ -38,7 +37,7 @@ def load(path, model):
         with np.load(path, allow_pickle=False) as file:
             arrays = [file[name] for name in sorted(file.files) if name != "state"]
             state = json.loads(str(file["state"]))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (*storage.ARCHIVE_ERRORS, KeyError) as error:
         raise CheckpointError(f"{path} cannot be read as a checkpoint ({error}). {remedy}") from error
     variables = _variables(model)
     if [array.shape for array in arrays] != [tuple(variable.shape) for variable in variables]:

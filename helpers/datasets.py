@@ -6,7 +6,6 @@ there but cannot be used is an error, never a reason to fall through.
 
 import tempfile
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from helpers import archives, storage, synthetic
 from helpers.image_files import export_image_folder, read_tfrecords, write_tfrecords
-from helpers.storage import DatasetError
+from helpers.storage import ARCHIVE_ERRORS, DatasetError
 
 __all__ = [
     "Dataset",
@@ -31,8 +30,6 @@ SOURCES = ("auto", "local", "download", "synthetic")
 VALIDATION = 5000  # images of the training set that are held out of the 50,000 or more that it has
 BATCHES = "cifar-10-batches-py"  # the folder in the archive that CIFAR-10's author publishes
 LARGEST_ARCHIVE = 2**30  # bytes unpacked; CIFAR-10 is 184 MB
-# What NumPy and zipfile raise, between them, for a damaged archive
-ARCHIVE_ERRORS = (OSError, ValueError, EOFError, MemoryError, RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error)
 
 _unreachable = {}  # why a download failed in this process: asking again would only wait again
 
@@ -73,8 +70,8 @@ def load_mnist(source="auto"):
 
     Args:
         source: "local" takes `mnist.npz` from `$ATELIER_DATA` or `data/cache/`; "download" takes it from Keras' cache
-            or from the network; "synthetic" draws digits from fonts; "auto" tries these in turn and prints one line
-            when it has to draw.
+            or from the network, and prints one line when that begins; "synthetic" draws digits from fonts; "auto"
+            tries these in turn and prints one line when it has to draw.
 
     Returns:
         A `Dataset`; images `(n, 28, 28)`.
@@ -113,6 +110,7 @@ class _Kind:
     local: tuple  # file or folder names, the first that is there is taken
     kept: tuple  # the same in Keras' cache
     url: str
+    size: str  # of the file at `url`
     digest: str
     shape: tuple
     class_names: tuple
@@ -137,6 +135,7 @@ MNIST = _Kind(
     local=("mnist.npz",),
     kept=("mnist.npz",),
     url="https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz",
+    size="11.5 MB",
     digest="731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1",
     shape=(28, 28),
     class_names=tuple("0123456789"),
@@ -149,6 +148,7 @@ CIFAR10 = _Kind(
     local=("cifar10.npz", BATCHES, "cifar-10-python.tar.gz"),
     kept=(f"{BATCHES}-target/{BATCHES}", BATCHES, f"{BATCHES}.tar.gz"),  # newer, older and oldest releases of Keras
     url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+    size="170.5 MB",
     digest="6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
     shape=(32, 32, 3),
     class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
@@ -201,11 +201,18 @@ def _downloaded(kind, again):
         raise _unreachable[kind.url]
     try:
         patience = 10.0 if again else 2.0  # seconds for an answer; "auto" has something to fall through to
-        storage.download(kind.url, path, kind.digest, patience)
+        storage.download(kind.url, path, kind.digest, patience, announce=_announcement(kind))
     except OSError as error:
         _unreachable[kind.url] = error
         raise
     return path
+
+
+def _announcement(kind):
+    return (
+        f"Downloading {kind.name}, {kind.size}, once: it is kept in data/cache/. "
+        f'To work with {kind.drawn} instead, interrupt this and load with source="synthetic".'
+    )
 
 
 def read_npz(path, shape, classes):

@@ -323,7 +323,8 @@ def plot_curves(panels, x="generation", title=None, size=(4.6, 3.0)):
         scale = 100 if "accuracy" in kind else 1
         for index, (name, (xs, ys)) in enumerate(curves.items()):
             dashed = "--" if name.startswith("recorded") else "-"
-            axis.plot(xs, scale * np.asarray(ys, float), dashed, color=COLOURS[index % 10], label=name)
+            mark = "." if len(xs) < 12 else ""  # one point alone would be no line
+            axis.plot(xs, scale * np.asarray(ys, float), dashed, marker=mark, color=COLOURS[index % 10], label=name)
         axis.set(xlabel=x, title=kind + (", %" if scale == 100 else ""))
         axis.grid(alpha=0.25)
         if len(curves) > 1:
@@ -433,7 +434,7 @@ def plot_ranges(curves, x, title=None, size=(6.4, 3.8), percent=True):
     kinds = list(dict.fromkeys(name.removeprefix("recorded: ") for name in curves))
     for name, points in curves.items():
         colour = COLOURS[kinds.index(name.removeprefix("recorded: ")) % 10]
-        places = list(points)
+        places = sorted(points)
         values = [scale * np.asarray(points[place], float) for place in places]
         style = "o--" if name.startswith("recorded") else "o-"
         axis.plot(places, [np.mean(one) for one in values], style, color=colour, label=name, markersize=4)

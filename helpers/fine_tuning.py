@@ -95,7 +95,7 @@ def train_head(network, cached, labels, epochs=30, rate=2e-3, batch_size=50, see
         labels: int `(n,)`.
         epochs: passes over the features.
         rate: highest learning rate of Adam's one cycle.
-        batch_size: features in a step.
+        batch_size: features in a step; all of them where they are fewer.
         seed: of the order.
 
     Returns:
@@ -169,7 +169,7 @@ def train(network, images, labels, epochs, rate, batch_size=50, seed=0, factors=
         labels: int `(n,)`.
         epochs: passes over the images.
         rate: highest learning rate of the cycle; gradient descent with Nesterov's momentum of 0.9.
-        batch_size: images in a step.
+        batch_size: images in a step; all of them where they are fewer.
         seed: of the order.
         factors: {layer: factor on the rate}, see `LayerRates`; None: 1 for all.
         validation: (images, labels), measured after each epoch, or None.
@@ -189,7 +189,8 @@ def mirrored_and_shifted(images):
 
 
 def _fit(model, inputs, labels, epochs, optimizer, rate, batch_size, seed, augment, validation=None, callbacks=()):
-    schedule = OneCycle(rate, max(1, epochs * (len(inputs) // batch_size)))
+    batch_size = min(batch_size, len(inputs))
+    schedule = OneCycle(rate, epochs * (len(inputs) // batch_size))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer(schedule), loss, metrics=["accuracy"], jit_compile=False)
     pipeline = image_pipeline(inputs, labels, batch_size, seed, augment)
@@ -210,23 +211,32 @@ class LayerRates(keras.optimizers.SGD):
         learning_rate: a number or a schedule.
         factors: {name of a layer: factor}; a layer that is not named has a factor of 1.
         momentum: share of the last step that is kept.
-        clipnorm: largest norm of a gradient; a longer one is shortened to it.
+        clip_norm: largest norm of a gradient; a longer one is shortened to it, before it is multiplied.
     """
 
-    def __init__(self, learning_rate=0.01, factors=None, momentum=0.9, clipnorm=1.0, nesterov=True, **keywords):  # noqa: D107
-        super().__init__(learning_rate, momentum, nesterov=nesterov, clipnorm=clipnorm, **keywords)
-        self.factors = dict(factors or {})
+    def __init__(self, learning_rate=0.01, factors=None, momentum=0.9, clip_norm=1.0, nesterov=True, **keywords):  # noqa: D107
+        super().__init__(learning_rate, momentum, nesterov=nesterov, **keywords)
+        self.factors, self.clip_norm = dict(factors or {}), clip_norm
 
     def apply(self, grads, trainable_variables=None):
         """Move each variable. A gradient times a factor is a rate times that factor, with momentum too."""
         variables = self._trainable_variables if trainable_variables is None else trainable_variables
         factors = [self.factors.get(variable.path.split("/")[-2], 1.0) for variable in variables]
-        scaled = [None if grad is None else factor * grad for grad, factor in zip(grads, factors, strict=True)]
+        scaled = [
+            None if grad is None else factor * shortened(grad, self.clip_norm)
+            for grad, factor in zip(grads, factors, strict=True)
+        ]
         return super().apply(scaled, trainable_variables)
 
     def get_config(self):
         """Return the arguments, so that a saved model brings its rates along."""
-        return super().get_config() | {"factors": self.factors}
+        return super().get_config() | {"factors": self.factors, "clip_norm": self.clip_norm}
+
+
+def shortened(gradient, clip_norm):
+    """Return a gradient whose norm is at most `clip_norm`, in the same direction."""
+    norm = keras.ops.sqrt(keras.ops.sum(keras.ops.square(gradient)))
+    return gradient * keras.ops.minimum(1.0, clip_norm / (norm + 1e-12))
 
 
 def rates_by_depth(network, decay=2.6):

@@ -5,7 +5,8 @@ All of it is lossless and keeps one order, class by class, so that arrays, folde
 
 import hashlib
 import io
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from tqdm import tqdm
 from helpers.storage import DatasetError, in_words, whole_file
 
 MANIFEST = ".contents.sha256"  # beside the files: of the arrays that they were made from
+UNFINISHED = ".part"  # how a picture's name ends until it is whole: Keras goes by the ending, and reads hidden files
+LEFTOVER_AGE = 3600  # seconds from which an unfinished file is a killed export's, not one that is being written
 PARTS = {"train_dir": "train", "validation_dir": "val"}
 
 
@@ -44,7 +47,8 @@ def export_image_folder(dataset, folder, per_class=None, progress=False):
         folder/train_dir/<class>/00000.png …   folder/validation_dir/<class>/…   folder/<dataset>_labels.txt
 
     The label file has one class a line, in the order of the labels. A file is written whole or not at all, and one that
-    is there is not written again: an export that was stopped goes on where it was.
+    is there is not written again: an export that was stopped goes on where it was, and several at once into the same
+    folder do not disturb each other.
 
     Args:
         dataset: a `Dataset` of uint8 images.
@@ -66,8 +70,7 @@ def export_image_folder(dataset, folder, per_class=None, progress=False):
         if not (path := labels_path(dataset, folder)).is_file():
             with whole_file(path) as partial:
                 partial.write_text(text, encoding="utf-8")
-        for leftover in folder.glob("*_dir/*/.*.png"):  # of a killed export; Keras would take it for a picture
-            leftover.unlink(missing_ok=True)
+        _remove_leftovers(folder)
         written = 0
         total = sum(len(labels) for _, labels in parts.values())
         with tqdm(total=total, disable=not progress, unit="file", leave=False) as bar:
@@ -171,9 +174,17 @@ def _write_png(image, path):
     """Write one image if it is not there; return whether it was written."""
     if path.is_file():
         return False
-    with whole_file(path) as partial:
+    with whole_file(path, UNFINISHED) as partial:
         partial.write_bytes(_png(image))
     return True
+
+
+def _remove_leftovers(folder):
+    """Delete what killed exports left unfinished; a young file may be one that another process is just writing."""
+    for leftover in folder.glob(f"*_dir/*/.*{UNFINISHED}"):
+        with suppress(FileNotFoundError):
+            if time.time() - leftover.stat().st_mtime > LEFTOVER_AGE:
+                leftover.unlink()
 
 
 def _png(image):

@@ -15,6 +15,7 @@ from helpers.storage import DATA, whole_file
 
 FOLDER = DATA / "images"
 LARGEST = 100_000_000  # pixels; a file that claims more is refused before it is unpacked
+DIRECT = 4_000_000  # pixels; a file of more is shrunk in two steps where it is much too large
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # of R, G and B in Y of YIQ (ITU-R BT.601)
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 _PHOTOGRAPHS = {  # in packages that the course needs anyway
@@ -45,12 +46,16 @@ def load_image(source, max_side=None, shape=None):
     """
     if max_side is not None:
         max_side = number("max_side", max_side, 1, whole=True, error=ImageError)
-    image = _from_array(source) if isinstance(source, np.ndarray) else _from_file(source)
-    if shape is not None:
-        image = _cover(image, shape)
-    elif max_side is not None and max(image.shape[:2]) > max_side:
-        image = resize(image, fitted(image.shape, max_side))
-    return np.clip(image, 0, 255)
+
+    def goal(given):
+        return _covering(given, shape) if shape is not None else _within(given, max_side)
+
+    if isinstance(source, np.ndarray):
+        image = _from_array(source)
+        image = _lanczos(image, goal(image.shape))
+    else:
+        image = _from_file(source, goal)
+    return np.clip(image if shape is None else _middle(image, shape), 0, 255)
 
 
 def sample_names():
@@ -101,16 +106,7 @@ def resize(image, shape):
     if image.ndim != 3 or not image.size:
         raise ImageError(f"resize expects one picture, (height, width, channels), got the shape {image.shape}.")
     height, width = _size(shape)
-    if image.shape[:2] == (height, width):
-        return image.copy()
-    channels = np.moveaxis(image, -1, 0)
-    return np.stack(
-        [
-            np.asarray(Image.fromarray(np.ascontiguousarray(one)).resize((width, height), Image.LANCZOS))
-            for one in channels
-        ],
-        axis=-1,
-    )
+    return image.copy() if image.shape[:2] == (height, width) else _lanczos(image, (height, width))
 
 
 def to_uint8(image):
@@ -213,11 +209,29 @@ def _power(symmetric, exponent):
     return (vectors * values**exponent) @ vectors.T
 
 
-def _cover(image, shape):
-    """Resize so that `shape` is filled, then cut the middle out."""
+def _lanczos(image, size, box=None):
+    """Return float32 `image`, or its part `(left, top, right, bottom)`, at the size `(height, width)`."""
+    if box is None and image.shape[:2] == size:
+        return image
+    channels = [Image.fromarray(np.ascontiguousarray(one)) for one in np.moveaxis(image, -1, 0)]
+    return np.stack([np.asarray(one.resize(size[::-1], Image.LANCZOS, box)) for one in channels], axis=-1)
+
+
+def _within(given, max_side):
+    """Return the size of a picture of the shape `given` whose longest side is `max_side` at most."""
+    return fitted(given, max_side) if max_side is not None and max(given[:2]) > max_side else tuple(given[:2])
+
+
+def _covering(given, shape):
+    """Return the size of a picture of the shape `given` when it just fills `shape`."""
     height, width = _size(shape)
-    scale = max(height / image.shape[0], width / image.shape[1])
-    image = resize(image, (max(height, round(image.shape[0] * scale)), max(width, round(image.shape[1] * scale))))
+    scale = max(height / given[0], width / given[1])
+    return _size((max(height, round(given[0] * scale)), max(width, round(given[1] * scale))))
+
+
+def _middle(image, shape):
+    """Cut `shape` out of the middle."""
+    height, width = _size(shape)
     top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
     return image[top : top + height, left : left + width]
 
@@ -276,7 +290,8 @@ def _from_array(array):
     return _on_white(image)
 
 
-def _from_file(source):
+def _from_file(source, goal):
+    """Read a picture; `goal` is a function from its `(height, width)` to those wanted."""
     if isinstance(source, (bytes, bytearray, memoryview)):
         name, file = "the bytes given", io.BytesIO(source)
     elif isinstance(source, (str, os.PathLike)):
@@ -291,7 +306,7 @@ def _from_file(source):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd tags, and of sizes for which `LARGEST` is the course's own limit
             with Image.open(file) as picture:
-                return _unpacked(picture, name)
+                return _unpacked(picture, name, goal)
     except Image.DecompressionBombError:  # raised for twice as many pixels as Pillow's limit
         raise _too_large(name, "") from None
     except UnidentifiedImageError:
@@ -318,19 +333,46 @@ def _path(source):
     raise ImageError(f"There is no file {source}.{hint} Check the path, or use one of the names {names}.")
 
 
-def _unpacked(picture, name):
-    """Return the pixels of an open PIL picture as float32 RGB."""
+def _unpacked(picture, name, goal):
+    """Return the pixels of an open PIL picture as float32 RGB, at the size that `goal` tells."""
     width, height = picture.size
     if width * height > LARGEST:
         raise _too_large(name, f"{width} × {height} pixels, ")
-    picture = ImageOps.exif_transpose(picture)
+    ImageOps.exif_transpose(picture, in_place=True)
+    width, height = picture.size
+    size = goal((height, width))
+    factor = _spare((height, width), size)
+    box = None if factor == 1 else (0, 0, width / factor, height / factor)
+    return _lanczos(_pixels(picture, factor), size, box)
+
+
+def _spare(given, size):
+    """Return by which whole number a file's picture is reduced first, so that more than twice `size` is left of it.
+
+    Averaging squares of pixels costs a quarter of the memory that its floats would take, and shows no more than a grey
+    level in what Lanczos makes of it. A picture that is not large, or no more than 4 times too large, stays: 1.
+    """
+    if given[0] * given[1] <= DIRECT:
+        return 1
+    return max(1, min((one - 1) // (2 * wanted) for one, wanted in zip(given, size, strict=True)))
+
+
+def _pixels(picture, factor):
+    """Return the pixels of a PIL picture, reduced by `factor`, as float32 RGB."""
     if picture.mode.startswith("I;16"):
-        return _on_white(np.asarray(picture, np.float32)[..., None] / 257)
+        return _on_white(_averaged(np.asarray(picture, np.float32) / 257, factor)[..., None])
     if picture.mode in ("I", "F"):  # 32-bit grey; files of 16 bits come as I too
-        grey = np.asarray(picture, np.float32)[..., None]
-        return _from_array(np.clip(grey / (257 if grey.max() > 255 else 1), 0, 255))
+        grey = np.asarray(picture, np.float32)
+        grey = np.clip(grey / (257 if grey.max() > 255 else 1), 0, 255)
+        return _from_array(_averaged(grey, factor))
     transparent = picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info
-    return _on_white(np.asarray(picture.convert("RGBA" if transparent else "RGB"), np.float32))
+    mode = "RGBA" if transparent else "RGB"
+    picture = picture if picture.mode == mode else picture.convert(mode)
+    return _on_white(np.asarray(picture.reduce(factor) if factor > 1 else picture, np.float32))
+
+
+def _averaged(grey, factor):
+    return np.asarray(Image.fromarray(grey).reduce(factor)) if factor > 1 else grey
 
 
 def _too_large(name, size):

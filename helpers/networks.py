@@ -20,17 +20,20 @@ def classic_mnist_cnn(features=(25, 50), dense=100, kernel_size=4, stddev=0.1):
         A `keras.Model` from images `(batch, 28, 28, 1)`, float32, 0–1, to logits `(batch, 10)`. At its defaults it has
         266,585 weights.
     """
-    start = TruncatedNormal(stddev=stddev)
+
+    def start():  # one for each array: an initializer that is used again gives the same numbers again
+        return TruncatedNormal(stddev=stddev)
+
     return keras.Sequential(
         [
             keras.Input((28, 28, 1)),
-            layers.Conv2D(features[0], kernel_size, padding="same", activation="relu", kernel_initializer=start),
+            layers.Conv2D(features[0], kernel_size, padding="same", activation="relu", kernel_initializer=start()),
             layers.MaxPooling2D(2),
-            layers.Conv2D(features[1], kernel_size, padding="same", activation="relu", kernel_initializer=start),
+            layers.Conv2D(features[1], kernel_size, padding="same", activation="relu", kernel_initializer=start()),
             layers.MaxPooling2D(2),
             layers.Flatten(),
-            layers.Dense(dense, activation="relu", kernel_initializer=start, bias_initializer=start),
-            layers.Dense(10, kernel_initializer=start, bias_initializer=start),
+            layers.Dense(dense, activation="relu", kernel_initializer=start(), bias_initializer=start()),
+            layers.Dense(10, kernel_initializer=start(), bias_initializer=start()),
         ],
         name="classic",
     )

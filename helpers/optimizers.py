@@ -36,12 +36,14 @@ class Optimizer:
         search: `search(start, memory)` → coroutine; see the module.
         knob: the argument to turn down when a run diverges.
         bytes_per_value: memory that it needs for each value of the image, in bytes.
+        settings: all its arguments, as a text that differs between optimisers that take different steps.
     """
 
     name: str
     search: Callable
     knob: str
     bytes_per_value: int
+    settings: str
 
 
 def gradient_descent(rate=2.0, normalize=True, box=GREY_LEVELS):
@@ -55,7 +57,7 @@ def gradient_descent(rate=2.0, normalize=True, box=GREY_LEVELS):
     Raises:
         ValueError: if a number is out of its range.
     """
-    rate, box = number("rate", rate, above=0), _box(box)
+    rate, normalize, box = number("rate", rate, above=0), bool(normalize), _box(box)
 
     def search(start, memory):
         image = np.array(start, np.float32)
@@ -65,7 +67,8 @@ def gradient_descent(rate=2.0, normalize=True, box=GREY_LEVELS):
                 gradient = gradient / _root_mean_square(gradient)
             image = _into(box, image - np.float32(rate) * gradient)
 
-    return Optimizer(f"gradient_descent(rate={rate:g})", search, knob="rate", bytes_per_value=12)
+    settings = f"gradient_descent({rate=}, {normalize=}, {box=})"
+    return Optimizer(f"gradient_descent(rate={rate:g})", search, knob="rate", bytes_per_value=12, settings=settings)
 
 
 def adam(rate=6.0, decay=1.0, decay_every=100, staircase=True, beta_1=0.9, beta_2=0.999, epsilon=1e-8, box=GREY_LEVELS):
@@ -91,6 +94,7 @@ def adam(rate=6.0, decay=1.0, decay_every=100, staircase=True, beta_1=0.9, beta_
     rate, decay, box = number("rate", rate, above=0), number("decay", decay, above=0, high=1), _box(box)
     decay_every, epsilon = number("decay_every", decay_every, 1, whole=True), number("epsilon", epsilon, above=0)
     beta_1, beta_2 = (number(name, beta, 0, below=1) for name, beta in (("beta_1", beta_1), ("beta_2", beta_2)))
+    staircase = bool(staircase)
 
     def search(start, memory):
         image = np.array(start, np.float32)
@@ -110,7 +114,8 @@ def adam(rate=6.0, decay=1.0, decay_every=100, staircase=True, beta_1=0.9, beta_
             step_rate = np.float32(rate * decay**periods)
             image = _into(box, image - step_rate * mean / (np.sqrt(square) + np.float32(epsilon)))
 
-    return Optimizer(f"adam(rate={rate:g})", search, knob="rate", bytes_per_value=28)
+    settings = f"adam({rate=}, {decay=}, {decay_every=}, {staircase=}, {beta_1=}, {beta_2=}, {epsilon=}, {box=})"
+    return Optimizer(f"adam(rate={rate:g})", search, knob="rate", bytes_per_value=28, settings=settings)
 
 
 def lbfgs(pairs=10, first_step=4.0, box=None):
@@ -166,7 +171,34 @@ def lbfgs(pairs=10, first_step=4.0, box=None):
 
         return _asked(descend)
 
-    return Optimizer("lbfgs()", search, knob="first_step", bytes_per_value=16 * pairs + 64)
+    settings = f"lbfgs({pairs=}, {first_step=}, {box=})"
+    return Optimizer("lbfgs()", search, knob="first_step", bytes_per_value=16 * pairs + 64, settings=settings)
+
+
+class _OneBlasThread:
+    """Keeps BLAS at one thread from the first search that begins to the last that ends, in whatever order they do.
+
+    The number of threads belongs to the whole process: were each search to set it back to what it found, the last one
+    would set it back to one.
+    """
+
+    def __init__(self):
+        self._lock, self._searches, self._limits = threading.RLock(), 0, None
+
+    def __enter__(self):
+        with self._lock:
+            if not self._searches:
+                self._limits = threadpool_limits(limits=1, user_api="blas")
+            self._searches += 1
+
+    def __exit__(self, *error):
+        with self._lock:
+            self._searches -= 1
+            if not self._searches:
+                self._limits.restore_original_limits()
+
+
+_one_blas_thread = _OneBlasThread()
 
 
 class _Closed(BaseException):
@@ -201,7 +233,7 @@ def _asked(descend):
     thread = threading.Thread(target=work, name="optimizer", daemon=True)
     thread.start()
     # The threads of a BLAS library keep a core busy for a while after each call: one thread leaves it to the network.
-    with threadpool_limits(limits=1, user_api="blas"):
+    with _one_blas_thread:
         try:
             while True:
                 image, failure = questions.get()

@@ -11,15 +11,31 @@ import re
 import tempfile
 import threading
 import time
+import tokenize
 import urllib.parse
 import urllib.request
+import zipfile
+import zlib
 from contextlib import contextmanager
 from pathlib import Path
+
+try:
+    from lzma import LZMAError
+except ImportError:  # some Pythons are built without it; zipfile then raises this
+    LZMAError = RuntimeError
 
 PROJECT = Path(__file__).resolve().parent.parent
 DATA = PROJECT / "data"
 CACHE = DATA / "cache"
 VARIABLE = "ATELIER_DATA"
+_UMASK = os.umask(0)  # can only be read by setting it, which is safe while one thread is all there is
+os.umask(_UMASK)
+
+# What NumPy and zipfile raise, between them, for a damaged archive. An array that is missing is a KeyError besides.
+ARCHIVE_ERRORS = (
+    OSError, ValueError, TypeError, EOFError, MemoryError, OverflowError, RuntimeError, SyntaxError,
+    tokenize.TokenError, LZMAError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 _FULL = "the disk is full. Free some space, or choose another folder."
 _FORBIDDEN = "this account may not write there. Choose another folder."
 _NO_FOLDER = "a part of its path is a file, where a folder should be. Choose another folder."
@@ -82,11 +98,15 @@ def matches(path, digest):
 
 
 @contextmanager
-def whole_file(path):
+def whole_file(path, ending=None):
     """Give a temporary path beside `path` to write to; move it there at the end, so that `path` is never half a file.
 
     Two processes that write the same file at once do not disturb each other. If the block raises, the temporary file is
     removed and `path` stays as it was. A process that is killed meanwhile leaves a file whose name begins with a dot.
+
+    Args:
+        path: of the file.
+        ending: how the temporary name ends. Default: as `path` does, because some writers go by it.
 
     Raises:
         UnwritableError: if the disk is full, or a file cannot be written there.
@@ -94,13 +114,11 @@ def whole_file(path):
     path, temporary = Path(path), None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=ending or path.suffix)
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)  # mkstemp makes it private; a shared folder needs the usual permissions
+        temporary.chmod(0o666 & ~_UMASK)  # mkstemp makes it private; a shared folder needs the usual permissions
         temporary.replace(path)
     except OSError as error:
         if error.errno not in REASONS:
@@ -118,7 +136,7 @@ def in_words(error):
     return REASONS.get(error.errno) or f"{error.strerror or error}. Choose another folder."
 
 
-def download(url, path, digest, answer_within=4.0, stall=10.0):
+def download(url, path, digest, answer_within=4.0, stall=10.0, announce=None):
     """Fetch `url` over HTTPS to `path`, whole and with the right `digest`, or raise `DownloadError` and leave no file.
 
     Args:
@@ -128,11 +146,14 @@ def download(url, path, digest, answer_within=4.0, stall=10.0):
         answer_within: seconds for the name to resolve, the connection to open and the first bytes to come. A network
             that swallows packets costs this much and no more.
         stall: seconds without a byte, once the file is coming, after which the download is given up.
+        announce: one line to print once the server has answered, and so never where there is no network.
     """
     _check_https(url)
     if not re.fullmatch("[0-9a-f]{64}|[0-9a-f]{32}", str(digest)):
         raise DownloadError(f"{digest!r} is no SHA-256 or MD5 to know the right file by, so nothing is fetched")
     response = _open(url, answer_within, stall)
+    if announce:
+        print(announce, flush=True)
     try:
         with response, whole_file(path) as partial:
             with open(partial, "wb") as file:

@@ -2,8 +2,6 @@
 
 import threading
 import time
-import zipfile
-import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +9,7 @@ import numpy as np
 from helpers.arguments import having, number, short
 from helpers.backbones import known, layer_names
 from helpers.images import load_image, luminance, match_color, resize
-from helpers.storage import UnwritableError, whole_file
+from helpers.storage import ARCHIVE_ERRORS, UnwritableError, whole_file
 
 INITS = ("content", "recolored", "style", "noise", "blend")
 SMALLEST_SIDE = 32  # pixels: below this, the deep layers of a VGG have no position left
@@ -100,7 +98,7 @@ def load_checkpoint(path, mark, record):
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         found = str(arrays["mark"])
-    except (OSError, ValueError, LookupError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (*ARCHIVE_ERRORS, KeyError) as error:
         raise ValueError(
             f"{path} cannot be read as a checkpoint ({type(error).__name__}). Name another file, or pass resume=False."
         ) from error

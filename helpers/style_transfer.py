@@ -349,10 +349,12 @@ class StyleTransfer:
         return evaluate
 
     def _mixed_grams(self, styles, shares):
-        """Return {layer: Gram matrix per position}, mixed by share.
+        """Return {layer: Gram matrix per position}, mixed by share: one target for all styles, at the cost of one.
 
-        With shares that sum to 1, Σ_k s_k (G − A_k)² and (G − Σ_k s_k A_k)² differ by a constant, so that one mixed
-        target has the gradient of all, at the cost of one.
+        With shares that sum to 1, Σ_k s_k (G − A_k)² and (G − Σ_k s_k A_k)² differ by a constant, so that with
+        `normalization="paper"` the mixed target has the gradient of the weighted sum of the styles' losses. `"mean"`
+        divides by (Σ_k s_k A_k)², the mixture's own size: it is the loss of one style whose Gram matrix is the mixture,
+        not the weighted sum, in which each style's loss is divided by its own size.
         """
         extract = self._extractor(self.style_layers)
         mixed = {name: 0.0 for name in self.style_layers}
@@ -426,11 +428,17 @@ class StyleTransfer:
         pictures = [runs.as_picture(content), *runs.as_pictures(styles)]
         if isinstance(arguments["init"], np.ndarray):
             pictures.append(arguments["init"])
-        plain = {name: value for name, value in arguments.items() if isinstance(value, (str, int, float, list, tuple))}
-        mine = [self.backbone.name, self.content_layers, self.style_layers, self.normalization]
+            arguments = {**arguments, "init": "array"}
+        settings = {**arguments, "optimizer": arguments["optimizer"].settings}
+        mine = [self.backbone.name, self.backbone.source, self.content_layers, self.style_layers, self.normalization]
         mine += [getattr(self, knob) for knob in TERMS.values()]
         sums = [(picture.shape, zlib.crc32(np.ascontiguousarray(picture))) for picture in pictures]
-        return json.dumps([mine, arguments["optimizer"].name, plain, sums], sort_keys=True, default=str)
+        return json.dumps([mine, settings, sums], sort_keys=True, default=_plain)
+
+
+def _plain(value):
+    """Return what JSON can hold in the place of `value`."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
 
 
 def _result(record):

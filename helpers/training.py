@@ -36,10 +36,7 @@ def batches(images, labels, batch_size, generations, seed=0):
     Raises:
         ValueError: if `images` and `labels` differ in number, or `batch_size` does not fit.
     """
-    if len(images) != len(labels):
-        raise ValueError(f"There are {len(images)} images but {len(labels)} labels. Give one label for each image.")
-    if not 1 <= batch_size <= len(images):
-        raise ValueError(f"batch_size={batch_size} does not fit {len(images)} images. Give 1 to {len(images)}.")
+    _check(images, labels, batch_size)
     random = np.random.default_rng(seed)
     per_epoch = len(images) // batch_size
     for generation in range(generations):
@@ -48,6 +45,13 @@ def batches(images, labels, batch_size, generations, seed=0):
             order = random.permutation(len(images))
         chosen = order[place * batch_size : (place + 1) * batch_size]
         yield images[chosen], labels[chosen]
+
+
+def _check(images, labels, batch_size):
+    if len(images) != len(labels):
+        raise ValueError(f"There are {len(images)} images but {len(labels)} labels. Give one label for each image.")
+    if not 1 <= batch_size <= len(images):
+        raise ValueError(f"batch_size={batch_size} does not fit {len(images)} images. Give 1 to {len(images)}.")
 
 
 def accuracy(model, images, labels, batch_size=1000):
@@ -145,7 +149,11 @@ def image_pipeline(images, labels, batch_size, seed=0, augment=None):
         batch_size: images per batch; an incomplete last batch is left out, so that every step weighs the same.
         seed: seeds the order; each epoch has another one.
         augment: function from a batch of images to a batch of images, or None.
+
+    Raises:
+        ValueError: if `images` and `labels` differ in number, or `batch_size` does not fit.
     """
+    _check(images, labels, batch_size)
     options = tf.data.Options()  # workers of a cluster share the images, not the files that they came from
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     options.autotune.enabled = False  # its thread sleeps 10 ms, 20 ms, … 10 s …, and an epoch that ends waits for it
@@ -165,8 +173,8 @@ def digit_pipeline(images, labels, batch_size, seed=0, augment=random_affine):
 class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
     """A learning rate that rises to its peak and falls to almost nothing, once (Smith and Topin, 2018).
 
-    It rises linearly from `peak / 25` during the first `warmup` of the steps, and falls as half a cosine to
-    `peak / 10,000` at the last one.
+    It rises linearly from `peak / 25` during the first `warmup` of the steps, and falls as half a cosine towards 0, but
+    never below `peak / 10,000`. Smith and Topin's rises and falls in straight lines.
     """
 
     def __init__(self, peak, steps, warmup=0.25):

@@ -142,7 +142,12 @@ def test_a_run_goes_on_where_its_checkpoint_cannot_be_written(tmp_path, capsys):
     inputs = keras.Input((None, None, 3))
     network = keras.Model(inputs, keras.layers.Conv2D(4, 3, activation="relu", name="first")(inputs))
     tiny = SimpleNamespace(
-        name="tiny", model=network, preprocess=lambda image: image, style_layers=("first",), content_layers=("first",)
+        name="tiny",
+        source="random weights",
+        model=network,
+        preprocess=lambda image: image,
+        style_layers=("first",),
+        content_layers=("first",),
     )
     transfer = StyleTransfer(tiny)
     settings = dict(steps=6, progress=False, checkpoint=tmp_path / "taken" / "run.npz", checkpoint_every=2)
@@ -151,7 +156,9 @@ def test_a_run_goes_on_where_its_checkpoint_cannot_be_written(tmp_path, capsys):
     assert capsys.readouterr().out.count("goes on without") == 1
 
     settings["checkpoint"] = tmp_path / "run.npz"
-    for damaged in (b"", b"half", before["run.npz"][:-200], zipped({"a.npy": b"x"})):
+    unknown = bytearray(before["run.npz"])
+    unknown[unknown.index(b"PK\x01\x02") + 10] ^= 1  # the method of compression
+    for damaged in (b"", b"half", before["run.npz"][:-200], bytes(unknown), zipped({"a.npy": b"x"})):
         (tmp_path / "run.npz").write_bytes(damaged)
         with pytest.raises(ValueError, match="run.npz cannot be read as a checkpoint.*or pass resume=False"):
             transfer.stylize(NOISE, NOISE[::-1], **settings, resume=True)

@@ -142,6 +142,28 @@ def test_a_bomb_is_refused_by_its_header_and_takes_no_memory(tmp_path):
     assert int(mebibytes) < 50
 
 
+def test_a_thumbnail_of_a_huge_transparent_picture_takes_little_memory(tmp_path):
+    """40 million pixels are 160 MB as they lie in the file, and 640 MB as floats."""
+    path = tmp_path / "huge.png"
+    Image.new("RGBA", (8000, 5000), (200, 100, 0, 128)).save(path, compress_level=1)
+    program = (
+        "import resource, sys\n"
+        "from helpers.images import load_image\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "image = load_image(sys.argv[1], max_side=96)\n"
+        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, *image.shape)\n"
+        "print(*image.mean((0, 1)))\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program, str(path)],
+        capture_output=True, text=True, timeout=60, cwd=storage.PROJECT, check=True,
+    )  # fmt: skip
+    first, colour = (line.split() for line in run.stdout.splitlines())
+    assert int(first[0]) < 400 and first[1:] == ["60", "96", "3"] and run.stderr == ""
+    on_white = np.array([200, 100, 0]) * 128 / 255 + 127
+    np.testing.assert_allclose(np.array(colour, float), on_white, atol=1)
+
+
 def test_a_picture_just_above_the_limit_is_refused_without_a_warning(monkeypatch, recwarn):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1500)  # below 32 × 48: Pillow warns
     monkeypatch.setattr(images, "LARGEST", 1500)

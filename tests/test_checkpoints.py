@@ -57,6 +57,16 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, keep):
         checkpoints.load(path, network())
 
 
+def test_a_checkpoint_whose_method_of_compression_is_unknown_is_refused(tmp_path):
+    path = tmp_path / "run.npz"
+    checkpoints.save(path, network(), {})
+    damaged = bytearray(path.read_bytes())
+    damaged[damaged.index(b"PK\x01\x02") + 10] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(checkpoints.CheckpointError, match="run.npz cannot be read.*--restart"):
+        checkpoints.load(path, network())
+
+
 def test_a_state_that_cannot_be_written_leaves_the_last_checkpoint(tmp_path):
     path = tmp_path / "run.npz"
     checkpoints.save(path, network(), {"generation": 1})

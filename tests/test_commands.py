@@ -23,7 +23,7 @@ def test_a_recipe_is_recorded_as_it_ran(alone, monkeypatch, capsys):
     mnist = datasets.load_mnist("synthetic")
     few = datasets.Dataset(
         mnist.x_train[:256], mnist.y_train[:256], mnist.x_val[:50], mnist.y_val[:50],
-        mnist.x_test[:50], mnist.y_test[:50], mnist.class_names, "synthetic", "MNIST",
+        mnist.x_test[:50], mnist.y_test[:50], mnist.class_names, "local", "MNIST",
     )  # fmt: skip
     monkeypatch.setattr(datasets, "load_mnist", lambda: few)
     assert commands.main(["train", "mnist-modern", "--seeds", "4", "5", "--epochs", "1"]) in (0, None)
@@ -33,6 +33,18 @@ def test_a_recipe_is_recorded_as_it_ran(alone, monkeypatch, capsys):
     assert all(0 <= run["test_accuracy"] <= 1 and run["seconds"] > 0 for run in recorded["runs"])
     assert {"date", "machine", "versions"} <= set(recorded)
     assert str(alone) not in json.dumps(recorded)
+
+
+def test_a_recipe_on_drawn_digits_is_not_recorded(alone, monkeypatch, capsys):
+    monkeypatch.setattr(runs, "RUNS", alone / "runs")
+    drawn = datasets.load_mnist("synthetic")
+    monkeypatch.setattr(datasets, "load_mnist", lambda: drawn)
+    result = {"test_accuracy": 0.5, "seconds": 1.0}
+    monkeypatch.setattr(train, "train_mnist_modern", lambda *arguments: result)
+    assert commands.main(["train", "mnist-modern", "--seeds", "4"]) in (0, None)
+    told = capsys.readouterr().out
+    assert "median of 1 seeds: 50.00 %" in told and "Nothing is recorded: these are drawn stand-ins" in told
+    assert runs.recorded() == []
 
 
 def test_the_same_seed_trains_the_same_network(alone):

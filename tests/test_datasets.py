@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 import pickle
 import socket
 import tarfile
@@ -315,10 +316,64 @@ def test_offline_shapes_are_drawn(alone, offline, capsys):
 def test_a_download_is_kept_and_read(alone, monkeypatch):
     given = photographs()
     folder = batches(alone / "cifar-10-batches-py", given)
-    monkeypatch.setattr(storage, "download", lambda url, path, digest, patience: packed(folder, _made(path)))
+    monkeypatch.setattr(storage, "download", lambda url, path, *args, **kwargs: packed(folder, _made(path)))
     cifar10 = load_cifar10()
     assert cifar10.source == "download" and np.array_equal(cifar10.x_test, given["x_test"])
     assert [path.name for path in storage.CACHE.iterdir()] == ["cifar-10-python.tar.gz"]
+
+
+class Answer:
+    """A server's answer; with `stop`, whoever waits for it interrupts it."""
+
+    def __init__(self, content, stop=False):
+        self.content, self.stop = content, stop
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return False
+
+    def read(self, size):
+        if self.stop:
+            raise KeyboardInterrupt
+        content, self.content = self.content, b""
+        return content
+
+
+@pytest.mark.parametrize(("name", "size"), [("MNIST", "11.5 MB"), ("CIFAR10", "170.5 MB")])
+def test_a_download_is_announced_once_when_it_begins(alone, monkeypatch, capsys, name, size):
+    kind, load = getattr(datasets, name), {"MNIST": load_mnist, "CIFAR10": load_cifar10}[name]
+    content = b"what the server sends"
+    monkeypatch.setattr(datasets, name, dataclasses.replace(kind, digest=hashlib.sha256(content).hexdigest()))
+    monkeypatch.setattr(storage, "_open", lambda *args: Answer(content))
+    with pytest.raises(DatasetError):  # that is no dataset
+        load()
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1 and said.startswith(f"Downloading {kind.name}, {size}, once")
+    assert storage.matches(storage.CACHE / kind.published, hashlib.sha256(content).hexdigest())
+
+
+def test_an_interrupted_download_leaves_nothing_and_drawn_shapes_can_be_asked_for(alone, monkeypatch, capsys):
+    monkeypatch.setattr(storage, "_open", lambda *args: Answer(b"", stop=True))
+    with pytest.raises(KeyboardInterrupt):
+        load_cifar10()
+    assert 'drawn shapes instead, interrupt this and load with source="synthetic"' in capsys.readouterr().out
+    assert list(storage.CACHE.iterdir()) == []
+    assert load_cifar10(source="synthetic").source == "synthetic" and capsys.readouterr().out == ""
+
+
+def test_no_download_is_announced_where_no_server_answers(alone, monkeypatch, capsys):
+    def refuse(*args):
+        raise storage.DownloadError("there is no network in this test")
+
+    monkeypatch.setattr(storage, "_open", refuse)
+    for load in (load_mnist, load_cifar10):
+        load()
+        with pytest.raises(DatasetError):
+            load("download")
+    said = capsys.readouterr().out
+    assert "Downloading" not in said and said.count("\n") == 2 and said.count("stand in for it") == 2
 
 
 def _made(path):

@@ -85,15 +85,15 @@ def test_training_changes_what_is_open_and_nothing_else(images):
     assert changed == ["block5_conv2"]
 
 
-def step(factors, learning_rate=0.1):
-    """Two steps on two one-weight layers, whose gradients are 1 and 0.5; return how far each weight moved."""
+def step(factors, learning_rate=0.1, first=1.0):
+    """Two steps on two one-weight layers, whose gradients are `first` and 0.5; return how far each weight moved."""
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, name="early")])
     model.add(keras.layers.Dense(1, use_bias=False, name="late"))
     optimizer = tuning.LayerRates(learning_rate, factors)
     optimizer.build(model.trainable_variables)
     before = np.array([float(np.squeeze(weight)) for weight in model.get_weights()])
     for _ in range(2):
-        optimizer.apply([np.full((1, 1), 1.0, "float32"), np.full((1, 1), 0.5, "float32")], model.trainable_variables)
+        optimizer.apply([np.full((1, 1), first, "float32"), np.full((1, 1), 0.5, "float32")], model.trainable_variables)
     return before - [float(np.squeeze(weight)) for weight in model.get_weights()]
 
 
@@ -105,10 +105,21 @@ def test_layer_rates_multiply_the_rate_by_hand():
     assert np.allclose(step({"late": 0.0}), [0.461, 0.0], atol=1e-6)
 
 
+def test_a_long_gradient_is_shortened_before_its_factor():
+    assert np.allclose(step({"early": 0.1}, first=20.0), step({"early": 0.1}), atol=1e-6)
+    assert np.allclose(step({"early": 10.0}), step({}) * [10, 1], atol=1e-6)
+
+
 def test_rates_fall_from_block_to_block():
     rates = tuning.rates_by_depth(network(), decay=2.0)
     assert rates["block5_conv2"] == rates["block5_conv1"] == 1 / 2 and rates["block1_conv1"] == 1 / 32
     assert "head" not in rates
+
+
+def test_few_images_are_one_batch(images):
+    made = network()
+    history = tuning.train_head(made, tuning.features(made, images[0][:6]), images[1][:6], epochs=2)
+    assert len(history["loss"]) == 2 and np.abs(made.get_layer("head").get_weights()[0]).max() > 0
 
 
 def test_a_saved_network_predicts_the_same(images, tmp_path):

@@ -1,4 +1,7 @@
 import errno
+import os
+import time
+from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -76,10 +79,10 @@ def fail_after(monkeypatch, count, code):
     real = image_files.whole_file
     left = iter(range(count))
 
-    def whole_file(path):
+    def whole_file(path, *ending):
         if path.suffix in (".png", ".tfrecord") and next(left, None) is None:
             raise OSError(code, "no")
-        return real(path)
+        return real(path, *ending)
 
     monkeypatch.setattr(image_files, "whole_file", whole_file)
 
@@ -96,13 +99,44 @@ def test_an_export_that_was_stopped_goes_on(dataset, tmp_path, monkeypatch):
     assert export_image_folder(dataset, tmp_path) == 0
 
 
-def test_what_a_killed_export_leaves_is_no_picture(dataset, tmp_path):
-    image_files.export_image_folder(dataset, tmp_path, per_class=1)
-    picture = next((tmp_path / "train_dir").glob("*/*.png"))
-    leftover = picture.with_name(f".{picture.stem}-killed.png")
-    leftover.write_bytes(picture.read_bytes()[:20])
-    assert image_files.export_image_folder(dataset, tmp_path, per_class=1) == 0
-    assert not leftover.exists() and picture.is_file()
+def test_what_a_killed_export_leaves_is_no_picture(dataset, tmp_path, monkeypatch):
+    def killed(image):
+        (partial,) = tmp_path.glob("*_dir/*/.*")
+        partial.with_stem(f"{partial.stem}-killed").write_bytes(b"half a picture")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(image_files, "_png", killed)
+        export_image_folder(dataset, tmp_path)
+    (leftover,) = tmp_path.glob("*_dir/*/.*")
+    assert export_image_folder(dataset, tmp_path) == 27 and leftover.is_file()
+    found = keras.utils.image_dataset_from_directory(tmp_path / "train_dir", image_size=(8, 6), verbose=False)
+    assert len(found.file_paths) == 18
+
+    for older, stays in ((-60, True), (60, False)):
+        then = time.time() - image_files.LEFTOVER_AGE - older
+        os.utime(leftover, (then, then))
+        assert export_image_folder(dataset, tmp_path) == 0 and leftover.exists() == stays
+    assert len(list(tmp_path.glob("*_dir/*/*.png"))) == 27
+
+
+def test_exports_into_one_folder_at_once_do_not_disturb_each_other(dataset, tmp_path, monkeypatch):
+    real, begun, written = image_files.whole_file, [], []
+
+    @contextmanager
+    def whole_file(path, *ending):
+        with real(path, *ending) as partial:
+            yield partial
+            if path.suffix == ".png" and len(begun) < 2:  # another one begins while this picture has yet to be moved
+                begun.append(path)
+                written.append(export_image_folder(dataset, tmp_path))
+
+    monkeypatch.setattr(image_files, "whole_file", whole_file)
+    written.append(export_image_folder(dataset, tmp_path))
+    assert len(written) == 3 and sum(written) == 27 + 2  # the first picture thrice
+    monkeypatch.undo()
+    assert export_image_folder(dataset, tmp_path) == 0
+    assert all(Image.open(path).load() for path in tmp_path.glob("*_dir/*/*"))
 
 
 def test_shards_that_were_stopped_go_on(dataset, tmp_path, monkeypatch):

@@ -88,6 +88,59 @@ def test_shape_cuts_and_never_squeezes():
     assert load_image(circle, shape=(123, 77)).shape == (123, 77, 3)
 
 
+def large(mode):
+    """Return a smooth photograph as the bytes of a file."""
+    photograph = Image.fromarray(to_uint8(sample_image("china"))).resize((1451, 982), Image.BICUBIC)
+    alpha = Image.fromarray(to_uint8(sample_image("flower"))).convert("L").resize(photograph.size, Image.BICUBIC)
+    if mode == "16 bits":
+        return encoded(Image.fromarray(np.asarray(photograph.convert("L")).astype(np.uint16) * 257), compress_level=1)
+    if mode == "32 bits":
+        return encoded(Image.fromarray(np.asarray(photograph.convert("L")).astype(np.float32)), "TIFF")
+    if mode in ("RGBA", "LA"):
+        photograph = photograph.convert(mode[:-1])
+        photograph.putalpha(alpha)
+    elif mode == "turned":
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        return encoded(photograph, exif=exif, compress_level=1)
+    elif mode == "P":
+        photograph = photograph.quantize(256)
+    elif mode in ("CMYK", "L"):
+        photograph = photograph.convert(mode)
+    return encoded(photograph, "TIFF" if mode == "CMYK" else "PNG", **({} if mode == "CMYK" else {"compress_level": 1}))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "CMYK", "16 bits", "32 bits", "turned"])
+def test_a_large_picture_is_shrunk_in_two_steps_to_nearly_the_same(mode, monkeypatch):
+    monkeypatch.setattr(images, "DIRECT", 1_000_000)
+    data = large(mode)
+    whole = load_image(data)
+    for options, shape in (({"max_side": 96}, (65, 96)), ({"shape": (101, 150)}, (101, 150))):
+        shape = shape if mode != "turned" or "shape" in options else shape[::-1]
+        image, expected = load_image(data, **options), load_image(whole, **options)
+        assert image.shape == expected.shape == (*shape, 3) and image.dtype == np.float32
+        difference = np.abs(image - expected)
+        assert 0 < difference.mean() < 1 and abs((image - expected).mean()) < 0.5
+
+
+def test_colours_that_are_not_seen_do_not_leak_into_a_large_picture():
+    pixels = np.zeros((2000, 2100, 4), np.uint8)  # more than 4 million
+    pixels[..., 0], pixels[:, 700:1400] = 255, (0, 0, 255, 255)  # red that is transparent beside blue
+    image = load_image(encoded(Image.fromarray(pixels), compress_level=1), max_side=100)
+    expected = load_image(pixels, max_side=100)
+    assert np.abs(image - expected).max() < 3 and image[:, :20].min() > 250
+
+
+@pytest.mark.parametrize(("direct", "sides"), [(images.DIRECT, (384, 96, 20)), (0, (640, 384, 161, 160))])
+def test_a_picture_that_is_not_far_too_large_is_shrunk_in_one_step(direct, sides, monkeypatch):
+    """What has 4 million pixels at most, or is 4 times too large at most, stays what it was, to the last bit."""
+    monkeypatch.setattr(images, "DIRECT", direct)
+    china = sample_image("china")
+    for side in sides:
+        expected = np.clip(resize(china, images.fitted(china.shape, side)), 0, 255)
+        np.testing.assert_array_equal(sample_image("china", side), expected)
+
+
 def test_resize_keeps_a_mean_and_odd_sizes():
     image = resize(PICTURE, (17, 31))
     assert image.shape == (17, 31, 3) and image.dtype == np.float32

@@ -30,6 +30,7 @@ def painting():
         values = keras.layers.Conv2D(width, 3, strides=2, padding="same", activation="relu", name=name)(values)
     backbone = SimpleNamespace(
         name="tiny",
+        source="random weights",
         model=keras.Model(inputs, values),
         preprocess=lambda image: image - 120.0,
         style_layers=("first",),

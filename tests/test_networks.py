@@ -14,6 +14,9 @@ def test_classic_is_the_cookbooks_network():
     for layer in (first, second, hidden, last):
         assert np.abs(layer.kernel).max() <= 0.2 + 1e-6  # cut off at two standard deviations
         assert 0.08 < np.std(layer.kernel) < 0.095  # 0.1 before the cut, 0.88 of it after
+    numbers = [np.ravel(array)[:10] for layer in (hidden, last) for array in (layer.kernel, layer.bias)]
+    numbers += [np.ravel(first.kernel)[:10], np.ravel(second.kernel)[:10]]
+    assert len({tuple(some) for some in numbers}) == 6  # no array begins as another one
     assert not np.any(first.bias) and not np.any(second.bias)
     assert np.any(hidden.bias) and np.any(last.bias)
     assert last.activation is keras.activations.linear

@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from helpers.optimizers import adam, gradient_descent, lbfgs
 
@@ -82,6 +83,23 @@ def test_lbfgs_hands_on_an_error_from_its_thread():
     next(search)
     with pytest.raises(ValueError):
         search.send(("no number", TARGET))
+
+
+def blas_threads():
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+
+@pytest.mark.parametrize("first_closed", [0, 1])
+def test_lbfgs_gives_the_threads_of_blas_back_after_the_last_of_two_searches(first_closed):
+    with threadpool_limits(2, user_api="blas"):
+        searches = [lbfgs().search(TARGET * 0, {}) for _ in range(2)]
+        for search in searches:
+            next(search)
+            assert blas_threads() == {1}
+        searches.pop(first_closed).close()
+        assert blas_threads() == {1}
+        searches.pop().close()
+        assert blas_threads() == {2}
 
 
 @pytest.mark.parametrize(

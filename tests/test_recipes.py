@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import keras
@@ -5,7 +6,8 @@ import numpy as np
 import pytest
 
 from helpers import commands, datasets, networks, recipes, runs, storage, synthetic
-from helpers.commands import _cifar10_benchmark, _fine_tuning_recipe
+from helpers.commands import _cifar10_benchmark, _cifar10_recipes, _fine_tuning_recipe, _mnist_benchmark
+from helpers.commands._own_process import in_own_process
 
 
 def small_network():
@@ -82,13 +84,21 @@ def test_smoothed_labels_share_out_what_they_take():
 
 @pytest.fixture
 def few(alone, monkeypatch):
-    """Some hundred drawn shapes in place of CIFAR-10; records go to a folder of the test."""
+    """Some hundred drawn shapes pass for a local CIFAR-10; records go to a folder of the test."""
     (x_train, y_train), (x_test, y_test) = synthetic.shapes(train=720, test=60, seed=3)
     parts = x_train[:650], y_train[:650], x_train[650:], y_train[650:], x_test, y_test
-    data = datasets.Dataset(*parts, synthetic.SHAPES, "synthetic", "CIFAR-10")
+    data = datasets.Dataset(*parts, synthetic.SHAPES, "local", "CIFAR-10")
     monkeypatch.setattr(datasets, "load_cifar10", lambda: data)
     monkeypatch.setattr(runs, "RUNS", alone / "runs")
     return alone
+
+
+@pytest.fixture
+def drawn(few, monkeypatch):
+    """The same, and they say what they are."""
+    data = dataclasses.replace(datasets.load_cifar10(), source="synthetic")
+    monkeypatch.setattr(datasets, "load_cifar10", lambda: data)
+    return few
 
 
 def train(few, *options):
@@ -119,6 +129,14 @@ class Stopped(Exception):
     pass
 
 
+def and_stop(save):
+    def save_and_stop(*arguments):
+        save(*arguments)
+        raise Stopped
+
+    return save_and_stop
+
+
 def test_a_run_that_is_stopped_goes_on_to_the_same_end(few, monkeypatch, capsys):
     ends = []
     monkeypatch.setattr(runs, "save_run", lambda name, record: ends.append(record))
@@ -128,12 +146,7 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_end(few, monkeypatch, capsys)
     from helpers import checkpoints
 
     save = checkpoints.save
-
-    def save_and_stop(*arguments):
-        save(*arguments)
-        raise Stopped
-
-    monkeypatch.setattr(checkpoints, "save", save_and_stop)
+    monkeypatch.setattr(checkpoints, "save", and_stop(save))
     for _ in range(3):
         with pytest.raises(Stopped):
             train(few, *options)
@@ -149,6 +162,60 @@ def test_a_checkpoint_of_another_run_is_explained(few, capsys):
     assert train(few, "cifar10-classic", "--generations", "5") == 1
     assert "--restart" in capsys.readouterr().out
     assert train(few, "cifar10-classic", "--generations", "5", "--restart") == 0
+
+
+FEW_EPOCHS = ("cifar10-modern", "--epochs", "2", "--small-epochs", "1", "--width", "4")
+
+
+@pytest.fixture
+def stopped(few, monkeypatch):
+    """A run of two epochs that was stopped after the first; return the bytes of its checkpoint."""
+    from helpers import checkpoints
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(checkpoints, "save", and_stop(checkpoints.save))
+        train(few, *FEW_EPOCHS, "--rate", "0.3")
+    return (few / "run.npz").read_bytes()
+
+
+def test_a_checkpoint_of_other_options_or_images_is_left_alone(few, stopped, monkeypatch, capsys):
+    data = datasets.load_cifar10()
+    drawn = dataclasses.replace(data, source="synthetic")
+    images = "data CIFAR-10, 650 {} training images"
+    for given, options, before, now in (
+        (data, ["--rate", "0.01"], "rate 0.3", "rate 0.01"),
+        (data, ["--seed", "1", "--shift", "3"], "shift 2, seed 0", "shift 3, seed 1"),
+        (drawn, [], images.format("real"), images.format("drawn")),
+    ):
+        monkeypatch.setattr(datasets, "load_cifar10", lambda given=given: given)
+        capsys.readouterr()
+        assert train(few, *FEW_EPOCHS, *options) == 1
+        told = capsys.readouterr().out.splitlines()[-1]
+        assert f"run.npz was made with {before}; asked for is {now}." in told and "--restart" in told
+        assert (few / "run.npz").read_bytes() == stopped and runs.recorded() == []
+
+
+def test_a_checkpoint_that_does_not_tell_its_options_is_left_alone(few, stopped, capsys):
+    with np.load(few / "run.npz") as file:
+        arrays = dict(file)
+    state = json.loads(str(arrays["state"]))
+    del state["made_with"]
+    np.savez(few / "run.npz", **arrays | {"state": json.dumps(state)})
+    assert train(few, *FEW_EPOCHS) == 1
+    assert "settings that it does not tell; asked for is epochs 2, small epochs 1" in capsys.readouterr().out
+
+
+def test_a_set_that_was_downloaded_meanwhile_is_the_same(few):
+    data = datasets.load_cifar10()
+    told = {_cifar10_recipes.images_of(dataclasses.replace(data, source=source)) for source in ("local", "download")}
+    assert len(told) == 1
+
+
+def test_a_run_on_drawn_stand_ins_is_not_recorded(few, drawn, capsys):
+    assert train(few, "cifar10-classic", "--generations", "5") == 0
+    told = capsys.readouterr().out
+    assert "test accuracy" in told and "Nothing is recorded: these are drawn stand-ins" in told
+    assert runs.recorded() == [] and not (few / "run.npz").exists()
 
 
 def test_the_benchmark_compares_what_it_is_given():
@@ -174,9 +241,26 @@ def test_the_benchmark_says_that_nothing_is_recorded(few):
 
 
 @pytest.mark.parametrize("recipe", ["classic", "modern"])
-def test_a_step_is_timed_in_its_own_process(recipe, monkeypatch):
+def test_a_step_is_timed_in_its_own_process(recipe):
     case = {"recipe": recipe, "side": 24, "width": 2, "precision": "float32"}
-    assert 0 < _cifar10_benchmark._in_own_process(case) < 60
+    assert 0 < in_own_process(_cifar10_benchmark.time_step, **case) < 60
+
+
+def test_a_step_on_digits_is_timed_in_its_own_process():
+    environment = {"TF_ENABLE_ONEDNN_OPTS": "0"}
+    assert 0 < in_own_process(_mnist_benchmark.time_step, environment, network="classic", threads=1) < 60
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "arguments"),
+    [
+        (_mnist_benchmark, {"network": "none such"}),
+        (_cifar10_benchmark, {"recipe": "modern", "side": 24, "width": 2, "precision": "none such"}),
+    ],
+)
+def test_a_measurement_that_fails_says_why(benchmark, arguments):
+    with pytest.raises(SystemExit, match="The measurement stopped: .*none such"):
+        in_own_process(benchmark.time_step, **arguments)
 
 
 def test_the_fine_tuning_curve_goes_on_where_it_was_stopped(few, monkeypatch, capsys):
@@ -201,10 +285,58 @@ def test_the_fine_tuning_curve_goes_on_where_it_was_stopped(few, monkeypatch, ca
     assert not (storage.CACHE / "fine-tuning.json").exists()
 
 
-def test_fine_tuning_on_all_images_is_recorded(few, capsys):
+@pytest.fixture
+def quick_curve(few, monkeypatch):
+    """The curve without its training; return its cache, with one result of the images of `few`."""
+    result = {"epochs": 1, "seconds": 0.1, "cpu_seconds": 0.1, "test_accuracy": 0.5}
+    monkeypatch.setattr(_fine_tuning_recipe, "_train", lambda *arguments: result)
+    path = storage.CACHE / "fine-tuning.json"
+    path.parent.mkdir(exist_ok=True)
+    runs_ = [{"seed": 0, "per_class": 10, "method": "frozen"} | result | {"test_accuracy": 0.25}]
+    made_with = {"data": _cifar10_recipes.images_of(datasets.load_cifar10())}
+    path.write_text(json.dumps({"made_with": made_with, "runs": runs_}))
+    return path
+
+
+CURVE = ("train", "fine-tuning", "--seeds", "0", "--per-class", "10")
+
+
+def test_a_curve_goes_on_with_more_seeds_and_sizes(quick_curve):
+    assert commands.main(["train", "fine-tuning", "--seeds", "0", "1", "--per-class", "10", "50"]) == 0
+    recorded = runs.load_run("fine-tuning")["runs"]
+    assert len(recorded) == 12 and [run["test_accuracy"] for run in recorded] == [0.25] + 11 * [0.5]
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_curve_of_other_images_is_left_alone(quick_curve, old, capsys):
+    other = json.loads(quick_curve.read_text())
+    other["made_with"]["data"] = "CIFAR-10, 9,000 drawn training images"
+    quick_curve.write_text(json.dumps(other["runs"] if old else other))
+    before = quick_curve.read_bytes()
+    assert commands.main(list(CURVE)) == 1
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert ("does not tell" if old else "9,000 drawn") in told and "650 real" in told and "--restart" in told
+    assert quick_curve.read_bytes() == before and runs.recorded() == []
+    assert commands.main([*CURVE, "--restart"]) == 0
+    assert [run["test_accuracy"] for run in runs.load_run("fine-tuning")["runs"]] == 3 * [0.5]
+
+
+def test_a_curve_of_drawn_stand_ins_is_not_recorded(quick_curve, drawn, capsys):
+    assert commands.main([*CURVE, "--restart"]) == 0
+    assert "Nothing is recorded" in capsys.readouterr().out and runs.recorded() == []
+
+
+def test_a_size_without_a_number_of_epochs_is_refused_at_once(capsys):
+    with pytest.raises(SystemExit):
+        commands.main(["train", "fine-tuning", "--per-class", "20"])
+    assert "invalid choice: 20" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["fine-tuning-all", "from-scratch-all"])
+def test_fine_tuning_on_all_images_is_recorded(few, capsys, name):
     options = ["--epochs", "2", "--small-epochs", "1", "--precision", "float32"]
-    assert commands.main(["train", "fine-tuning-all", *options]) == 0
-    recorded = runs.load_run("fine-tuning-all")
+    assert commands.main(["train", name, *options]) == 0
+    recorded = runs.load_run(name)
     expected = "--epochs 2 --small-epochs 1 --rate 0.08 --precision float32 --seed 0"
-    assert recorded["command"] == f"python -m helpers train fine-tuning-all {expected}"
+    assert recorded["command"] == f"python -m helpers train {name} {expected}"
     assert len(recorded["history"]["loss"]) == 2 and 0 <= recorded["test_accuracy"] <= 1

@@ -28,7 +28,7 @@ SMALL = {
         "SOURCE": "synthetic", "PER_CLASS": 20, "EXPORTED": 4, "HEAD_EPOCHS": 10, "EPOCHS": 2, "CURVE": {10: 1},
         "FEW": 10, "RATES_EPOCHS": 3, "TRIAL_EPOCHS": 1, "MAPPED": 60, "FILM_FRAMES": 2,
     },
-    "04_style_transfer": {"BACKBONE": "mini_vgg", "SIZE": 96, "SMALL": 80, "STEPS": 4, "FEW": 2},
+    "04_style_transfer": {"BACKBONE": "mini_vgg", "SIZE": 96, "SMALL": 80, "STEPS": 4, "TRIAL_STEPS": 2},
     "05_deepdream": {
         "BACKBONE": "mini_vgg", "SIZE": 240, "SMALL": 160, "CHANNEL_SIZE": 64, "STEPS": 1, "ZOOM_FRAMES": 2,
     },

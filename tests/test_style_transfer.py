@@ -1,6 +1,7 @@
 """Style transfer on a tiny network with VGG's layer names and random weights."""
 
 import threading
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -139,6 +140,19 @@ def test_one_mixed_target_has_the_gradient_of_several_styles(backbone):
     np.testing.assert_allclose(mixed, 0.3 * separate[0] + 0.7 * separate[1], rtol=1e-3, atol=1e-4 * np.abs(mixed).max())
 
 
+@pytest.mark.parametrize(("normalization", "equal"), [("paper", True), ("mean", False)])
+def test_a_mixed_target_has_the_gradient_of_the_weighted_sum_by_the_papers_formula(backbone, normalization, equal):
+    transfer = StyleTransfer(backbone, content_weight=0, normalization=normalization)
+    image = GENERATOR.uniform(0, 255, CONTENT.shape).astype(np.float32)
+
+    def gradient(styles, shares):
+        return transfer._objective(CONTENT, styles, shares)(image)[1]
+
+    weighted = 0.25 * gradient([STYLE], [1.0]) + 0.75 * gradient([OTHER], [1.0])
+    difference = np.abs(gradient([STYLE, OTHER], [0.25, 0.75]) - weighted).max() / np.abs(weighted).max()
+    assert (difference < 1e-3) == equal
+
+
 def test_shares_of_one_and_zero_are_one_style(transfer):
     both = transfer.losses(OTHER, OTHER, [STYLE, OTHER], shares=[5, 0])
     assert both == pytest.approx(transfer.losses(OTHER, OTHER, STYLE))
@@ -255,6 +269,43 @@ def test_a_checkpoint_of_another_run_is_refused(transfer, tmp_path):
     transfer.stylize(CONTENT, STYLE, **settings)
     with pytest.raises(ValueError, match="other pictures or settings"):
         transfer.stylize(CONTENT, OTHER, **settings, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (adam(6, decay=0.9), adam(6)),
+        (adam(6), adam(6, beta_1=0.5)),
+        (adam(6), adam(6, beta_2=0.9)),
+        (adam(6), adam(6, box=None)),
+        (gradient_descent(2), gradient_descent(2, normalize=False)),
+        (lbfgs(), lbfgs(pairs=20)),
+        (lbfgs(), lbfgs(first_step=1)),
+        (lbfgs(), lbfgs(box=(0, 255))),
+    ],
+    ids=lambda optimizer: optimizer.settings,
+)
+def test_a_checkpoint_of_another_optimizer_is_refused(transfer, tmp_path, first, second):
+    settings = dict(steps=2, progress=False, checkpoint=tmp_path / "run.npz", checkpoint_every=1)
+    transfer.stylize(CONTENT, STYLE, optimizer=first, **settings)
+    with pytest.raises(ValueError, match="other pictures or settings"):
+        transfer.stylize(CONTENT, STYLE, optimizer=second, resume=True, **settings)
+
+
+def test_a_checkpoint_of_other_weights_is_refused(backbone, tmp_path):
+    settings = dict(steps=2, progress=False, checkpoint=tmp_path / "run.npz", checkpoint_every=1)
+    StyleTransfer(backbone).stylize(CONTENT, STYLE, **settings)
+    other = SimpleNamespace(**{**vars(backbone), "source": "file vgg19.weights.h5"})
+    with pytest.raises(ValueError, match="other pictures or settings"):
+        StyleTransfer(other).stylize(CONTENT, STYLE, resume=True, **settings)
+
+
+def test_numbers_in_an_array_tell_runs_apart_as_those_in_a_list_do(transfer, tmp_path):
+    settings = dict(steps=2, progress=False, checkpoint=tmp_path / "run.npz", checkpoint_every=1)
+    transfer.stylize(CONTENT, [STYLE, OTHER], shares=[0.25, 0.75], **settings)
+    transfer.stylize(CONTENT, [STYLE, OTHER], shares=np.array([0.25, 0.75]), resume=True, **settings)
+    with pytest.raises(ValueError, match="other pictures or settings"):
+        transfer.stylize(CONTENT, [STYLE, OTHER], shares=np.array([0.75, 0.25]), resume=True, **settings)
 
 
 class StopAfter:

@@ -1,3 +1,5 @@
+import zipfile
+
 import numpy as np
 import pytest
 from sklearn.linear_model import RidgeClassifier
@@ -64,6 +66,43 @@ def test_cached_draws_once_and_again_when_the_file_is_damaged(alone):
     (path,) = storage.CACHE.iterdir()
     path.write_bytes(path.read_bytes()[:100])
     assert np.array_equal(synthetic.cached(few)[0][0], first[0][0]) and len(calls) == 2
+
+
+def bits_that_matter(path):
+    """Yield place and bit of faults in each part of a cached file: in an array, its header, and the directory."""
+    with zipfile.ZipFile(path) as archive:
+        directory = archive.start_dir
+    header = path.read_bytes().index(b"\x93NUMPY")
+    yield header + 8, 2  # the header's length: its array would begin, and end, two bytes too early
+    for place in (*range(header, header + 128, 6), *range(header + 128, directory, 1500)):
+        yield place, 1
+    for field in (0, 8, 10, 16, 21, 25, 28, 30, 32, *range(42, 57)):  # not those of dates, versions and permissions
+        yield directory + field, 1
+
+
+@pytest.mark.filterwarnings("ignore")  # NumPy wonders about what it reads
+def test_cached_draws_again_whichever_byte_is_wrong(alone):
+    calls = []
+
+    def few():
+        calls.append(1)
+        return drawn
+
+    random = np.random.default_rng(0)
+    drawn = tuple((random.integers(0, 256, (count, 28, 28), np.uint8), np.arange(count)) for count in (20, 10))
+    synthetic.cached(few)
+    (path,) = storage.CACHE.iterdir()
+    whole = path.read_bytes()
+    faults = list(bits_that_matter(path))
+    for place, bit in faults:
+        damaged = bytearray(whole)
+        damaged[place] ^= bit
+        path.write_bytes(damaged)
+        calls.clear()
+        assert synthetic.cached(few) is drawn and calls, f"bit {bit} of byte {place}"
+        synthetic.cached(few)
+        assert len(calls) == 1
+    assert len(faults) >= 60
 
 
 def test_a_cache_that_cannot_be_written_costs_only_time(alone, monkeypatch):

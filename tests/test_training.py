@@ -103,6 +103,12 @@ def test_pipeline_augments_and_repeats_no_order():
     assert not np.array_equal(epochs[0][0][1], epochs[1][0][1])
 
 
+@pytest.mark.parametrize(("labels", "size", "words"), [(7, 4, "8 images but 7"), (8, 9, "does not fit 8 images")])
+def test_a_pipeline_without_a_batch_is_refused(labels, size, words):
+    with pytest.raises(ValueError, match=words):
+        training.image_pipeline(np.zeros((8, 4, 4, 1), np.uint8), np.arange(labels), size)
+
+
 def test_no_epoch_waits_for_a_tuner():
     pipeline = training.image_pipeline(np.zeros((8, 4, 4, 1), np.uint8), np.arange(8), 4)
     assert pipeline.options().autotune.enabled is False

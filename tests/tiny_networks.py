@@ -16,6 +16,7 @@ def tiny_vgg(*widths):
         values = keras.layers.MaxPooling2D(name=f"block{block}_pool")(values)
     return SimpleNamespace(
         name="tiny",
+        source="random weights",
         model=keras.Model(inputs, values),
         preprocess=lambda image: image - 120.0,
         style_layers=tuple(f"block{block}_conv1" for block in range(1, len(widths) + 1)),

@@ -5,12 +5,10 @@ recipe needs is taken from its recorded run in data/runs/, so that steps and sec
 they are not disturbed. A ratio above 1 means that the classic recipe takes longer.
 """
 
-import json
-import os
 import statistics
-import subprocess
-import sys
 import time
+
+from helpers.commands._own_process import in_own_process
 
 STEPS, BATCH = 40, 128
 CASES = {
@@ -34,9 +32,8 @@ def run(arguments):
     measured = {name: [] for name in CASES}
     for _ in range(arguments.rounds):
         for name, case in CASES.items():
-            measured[name].append(
-                _in_own_process(case | {"width": options["width"], "precision": options["precision"]})
-            )
+            one = in_own_process(time_step, **case, width=options["width"], precision=options["precision"])
+            measured[name].append(one)
     seconds = {name: statistics.median(values) for name, values in measured.items()}
     print(
         f"one training step, batch of {BATCH}, median of {arguments.rounds} in turns; modern in {options['precision']}"
@@ -81,14 +78,8 @@ def compare(seconds, classic, modern):
     )
 
 
-def _in_own_process(case):
-    command = [sys.executable, "-m", __name__, json.dumps(case)]
-    done = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=True)
-    return float(done.stdout.split()[-1])
-
-
-def _time_step(recipe, side, width, precision):
-    """Print the seconds that one step of `model.fit` takes, its pipeline included."""
+def time_step(recipe, side, width, precision):
+    """Return the seconds that one step of `model.fit` takes, its pipeline included."""
     from helpers import notebook
 
     notebook.setup(seed=0)
@@ -117,8 +108,4 @@ def _time_step(recipe, side, width, precision):
     model.fit(pipeline, epochs=1, verbose=0, shuffle=False)  # tracing and warming up
     started = time.perf_counter()
     model.fit(pipeline, epochs=1, verbose=0, shuffle=False)
-    print((time.perf_counter() - started) / STEPS)
-
-
-if __name__ == "__main__":
-    _time_step(**json.loads(sys.argv[1]))
+    return (time.perf_counter() - started) / STEPS

@@ -108,14 +108,18 @@ def train(arguments, data, model, epoch_of, accuracy, generations, spent=(0.0, 0
     """
     import keras
 
-    from helpers import checkpoints, runs
+    from helpers import checkpoints
 
-    state = {"generation": 0, "seconds": spent[0], "cpu_seconds": spent[1], "history": []}
+    options = {name: getattr(arguments, name) for name in arguments.options}
+    made_with = options | {"seed": arguments.seed, "data": images_of(data)}
+    state = {"generation": 0, "seconds": spent[0], "cpu_seconds": spent[1], "history": [], "made_with": made_with}
     if not arguments.restart:
         try:
             state = checkpoints.load(arguments.checkpoint, model) or state
         except checkpoints.CheckpointError as error:
             print(error)
+            return 1
+        if differs(arguments.checkpoint, state.get("made_with"), made_with):
             return 1
     steps = len(data.x_train) // BATCH
     while state["generation"] < generations:
@@ -136,7 +140,6 @@ def train(arguments, data, model, epoch_of, accuracy, generations, spent=(0.0, 0
               f"{100 * point['val_accuracy']:.2f} %, {state['seconds']:.0f} s", flush=True)  # fmt: skip
     reached = accuracy(data.x_test, data.y_test)
     print(f"test accuracy {100 * reached:.2f} % after {state['seconds']:.0f} s of training")
-    options = {name: getattr(arguments, name) for name in arguments.options}
     given = "".join(f" --{name.replace('_', '-')} {value}" for name, value in options.items())
     record = {
         "command": f"python -m helpers train {arguments.name}{given} --seed {arguments.seed}",
@@ -149,6 +152,41 @@ def train(arguments, data, model, epoch_of, accuracy, generations, spent=(0.0, 0
         "cpu_seconds": round(state["cpu_seconds"], 1),
         "history": {name: [point[name] for point in state["history"]] for name in state["history"][0]},
     }
-    runs.save_run(arguments.name, record)
+    save_record(arguments.name, data, record)
     arguments.checkpoint.unlink()
     return 0
+
+
+def images_of(data):
+    """Say in a few words what is trained on: the same whether a set was downloaded or was on this machine."""
+    kind = "drawn" if data.source == "synthetic" else "real"
+    return f"{data.name}, {len(data.x_train):,} {kind} training images"
+
+
+def differs(path, made_with, asked):
+    """Return whether a run that was stopped is another one than what is asked for; if so, print one line about it.
+
+    `made_with` is the dict of settings that the file `path` holds, or None if it holds none; `asked` has the same keys.
+    """
+    if made_with == asked:
+        return False
+    known = made_with or {}
+    names = [name for name in asked if known.get(name) != asked[name]]
+    before, now = (_in_words({name: one.get(name) for name in names}) for one in (known, asked))
+    before = before if made_with else "settings that it does not tell"
+    print(f"{path} was made with {before}; asked for is {now}. Use the same again, or begin anew with --restart.")
+    return True
+
+
+def _in_words(settings):
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items())
+
+
+def save_record(name, data, record):
+    """Write the record of a run to data/runs/; of drawn stand-ins print one line instead, and write nothing."""
+    from helpers import runs
+
+    if data.source == "synthetic":
+        print(f"Nothing is recorded: these are drawn stand-ins, and data/runs/{name}.json tells of {data.name} itself.")
+    else:
+        runs.save_run(name, record)

@@ -7,12 +7,10 @@ This project traces once for all sizes and computes no gradient of a kernel. Bot
 Each dream runs in a fresh process and is that process' first, so that tracing counts in full; the recipes take turns.
 """
 
-import json
-import os
 import statistics
-import subprocess
-import sys
 import time
+
+from helpers.commands._own_process import in_own_process
 
 EAGER, TRACED, SAME, OWN = "plain, eager", "plain, a trace per octave", "this project, the same", "this project"
 RECIPES = {EAGER: "whole", TRACED: "whole", SAME: "tiles", OWN: "tiles"}
@@ -45,7 +43,7 @@ def compare(network, size, rounds):
     seconds, steps, told = {}, {}, {}
     for _ in range(rounds):
         for recipe in RECIPES:
-            told[recipe] = in_own_process("time_dream", recipe=recipe, size=size, **network)
+            told[recipe] = in_own_process(time_dream, recipe=recipe, size=size, **network)
             seconds.setdefault(recipe, []).append(told[recipe]["seconds"])
             steps.setdefault(recipe, []).append(told[recipe]["step"])
     print(f"DeepDream, {network['name']} ({network['weights']} weights), {size} × {size} pixels, ", end="")
@@ -66,19 +64,9 @@ def measure_memory(network, sizes=(512, 1024, 2048)):
     print("Peak memory of two steps, beyond TensorFlow and the network")
     for recipe in (TRACED, OWN):
         for size in sizes:
-            bytes_ = in_own_process("time_dream", recipe=recipe, size=size, octaves=1, steps=2, **network)["memory"]
+            bytes_ = in_own_process(time_dream, recipe=recipe, size=size, octaves=1, steps=2, **network)["memory"]
             picture = size * size * 3 * 4
             print(f"  {recipe:<26}{size:5} px {bytes_ / 1e6:7.0f} MB; the picture as float32: {picture / 1e6:.0f} MB")
-
-
-def in_own_process(function, **arguments):
-    """Call a function of this module in a fresh process; return the dict that it returns."""
-    command = [sys.executable, "-m", __name__, function, json.dumps(arguments)]
-    environment = os.environ | {"TF_ENABLE_ONEDNN_OPTS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"The measurement stopped: {done.stderr.strip().splitlines()[-1]}")
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def time_dream(recipe, size, name, weights, **changed):
@@ -148,7 +136,3 @@ def plain_recipe(backbone, image, recipe, octaves, octave_scale, steps, step_siz
         for _ in range(steps):
             loss, picture = step(picture)
             yield float(loss)
-
-
-if __name__ == "__main__":
-    print(json.dumps(globals()[sys.argv[1]](**json.loads(sys.argv[2]))))

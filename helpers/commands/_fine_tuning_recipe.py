@@ -6,6 +6,7 @@ import time
 from helpers.commands import _cifar10_recipes
 
 EPOCHS = {10: 30, 50: 20, 250: 12, 1000: 8}  # passes over so many images of each class
+FROM_SCRATCH = "from-scratch-all"
 RATES = {"fine-tuned": 0.01, "from scratch": 0.03}  # highest learning rates; each tried on validation images
 
 
@@ -14,23 +15,37 @@ def add_recipes(recipes):
     summary = "accuracy against images per class, notebook 03"
     curve = recipes.add_parser("fine-tuning", help=summary, description=summary)
     curve.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
-    curve.add_argument("--per-class", type=int, nargs="+", default=list(EPOCHS), help="default: 10 50 250 1000")
+    sizes = list(EPOCHS)
+    curve.add_argument("--per-class", type=int, nargs="+", choices=sizes, default=sizes, help="default: all of them")
+    curve.add_argument("--restart", action="store_true", help="begin anew although a run was stopped")
     curve.set_defaults(run=run_curve)
+    common = {"epochs": 4, "small_epochs": 1, "rate": 0.08, "precision": "fastest"}
     _cifar10_recipes.add_recipe(
-        recipes, "fine-tuning-all", "fine-tuning on all training images, notebook 03", run_all,
-        epochs=4, small_epochs=1, rate=0.08, precision="fastest",
-    )  # fmt: skip
+        recipes, "fine-tuning-all", "fine-tuning on all training images, notebook 03", run_all, **common
+    )
+    _cifar10_recipes.add_recipe(
+        recipes, FROM_SCRATCH, "the same network and images from random weights, notebook 03", run_all, **common
+    )
 
 
 def run_curve(arguments):
-    """Train every network of the curve, each tested on all test images; a run that was stopped goes on."""
-    from helpers import datasets, notebook, runs, storage
+    """Train every network of the curve, each tested on all test images; a run that was stopped goes on.
+
+    Seeds and sizes may be others than before; images may not. Returns 0 or 1.
+    """
+    from helpers import datasets, notebook, storage
 
     notebook.setup(seed=0)
     data = datasets.load_cifar10()
     print(data)
     path = storage.CACHE / "fine-tuning.json"
-    results = json.loads(path.read_text()) if path.is_file() else []
+    made_with, results = {"data": _cifar10_recipes.images_of(data)}, []
+    if path.is_file() and not arguments.restart:
+        kept = json.loads(path.read_text())
+        kept = kept if isinstance(kept, dict) else {}
+        if _cifar10_recipes.differs(path, kept.get("made_with"), made_with):
+            return 1
+        results = kept["runs"]
     done = {(result["seed"], result["per_class"], result["method"]) for result in results}
     for seed in arguments.seeds:
         for per_class in arguments.per_class:
@@ -41,13 +56,14 @@ def run_curve(arguments):
                 result |= _train(data, seed, per_class, method)
                 results.append(result)
                 with storage.whole_file(path) as partial:
-                    partial.write_text(json.dumps(results))
+                    partial.write_text(json.dumps({"made_with": made_with, "runs": results}))
                 reached = f"{100 * result['test_accuracy']:.2f} % after {result['seconds']:.0f} s"
                 print(f"seed {seed}, {per_class} per class, {method}: {reached}", flush=True)
     seeds, sizes = (" ".join(map(str, values)) for values in (arguments.seeds, arguments.per_class))
     command = f"python -m helpers train fine-tuning --seeds {seeds} --per-class {sizes}"
-    runs.save_run("fine-tuning", {"command": command, "data": str(data), "rates": RATES, "runs": results})
-    path.unlink()
+    record = {"command": command, "data": str(data), "rates": RATES, "runs": results}
+    _cifar10_recipes.save_record("fine-tuning", data, record)
+    path.unlink(missing_ok=True)
     return 0
 
 
@@ -83,7 +99,8 @@ def run_all(arguments):
 
     The first three convolutions stay as they are: they are a quarter of the work, and opening them gained nothing.
     Without batch normalisation a few steps are far too long: gradients are clipped. In four epochs the network does not
-    learn its images by heart: no dropout, no smoothing of labels, no shifts. Returns 0 or 1.
+    learn its images by heart: no dropout, no smoothing of labels, no shifts. From scratch, everything is open and no
+    head is trained first. Returns 0 or 1.
     """
     data = _cifar10_recipes.begin(arguments)
     import numpy as np
@@ -93,12 +110,15 @@ def run_all(arguments):
 
     _cifar10_recipes.choose_precision(arguments)
     wall, processor = time.perf_counter(), time.process_time()
-    backbone = fine_tuning.in_precision(load_backbone("mini_vgg"), arguments.precision)
+    pretrained = arguments.name != FROM_SCRATCH
+    backbone = load_backbone("mini_vgg", "imagenet" if pretrained else None)
+    backbone = fine_tuning.in_precision(backbone, arguments.precision)
     network = fine_tuning.transfer_network(backbone, len(data.class_names), side="any", dropout=0.0)
-    some = slice(0, 5000)
-    fine_tuning.train_head(network, fine_tuning.features(network, data.x_train[some]), data.y_train[some], epochs=10)
+    if pretrained:
+        x_some, y_some = data.x_train[:5000], data.y_train[:5000]
+        fine_tuning.train_head(network, fine_tuning.features(network, x_some), y_some, epochs=10)
     spent = time.perf_counter() - wall, time.process_time() - processor
-    fine_tuning.unfreeze(network, "block2_conv2")
+    fine_tuning.unfreeze(network, "block2_conv2" if pretrained else None)
     generations = arguments.epochs * (len(data.x_train) // _cifar10_recipes.BATCH)
     recipes.compile_modern(network, arguments.rate, generations, decay=1e-3, smoothing=0.0, clip=2.0)
     labels = np.eye(len(data.class_names), dtype=np.float32)[data.y_train]

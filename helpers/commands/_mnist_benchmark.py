@@ -4,12 +4,10 @@ Each setting runs in a process of its own, because TensorFlow reads it once, and
 machine's speed drifts. A ratio above 1 means that the setting is slower than what `setup` chooses.
 """
 
-import json
-import os
 import statistics
-import subprocess
-import sys
 import time
+
+from helpers.commands._own_process import in_own_process
 
 SETTINGS = {
     "as chosen": {},
@@ -33,7 +31,8 @@ def run(arguments):
     for _ in range(arguments.rounds):
         for network in NETWORKS:
             for name, setting in SETTINGS.items():
-                seconds.setdefault((network, name), []).append(_in_own_process(network, setting))
+                one = in_own_process(time_step, network=network, **setting)
+                seconds.setdefault((network, name), []).append(one)
     print(f"milliseconds per training step, median of {arguments.rounds} runs in turns; ratio to `as chosen`")
     for network, batch_size in NETWORKS.items():
         chosen = seconds[network, "as chosen"]
@@ -44,15 +43,8 @@ def run(arguments):
             print(f"  {name:<29}{1000 * statistics.median(times):7.1f} ms   ×{ratio:.2f}")
 
 
-def _in_own_process(network, setting):
-    environment = os.environ | {"TF_ENABLE_ONEDNN_OPTS": "1"} | setting.get("environment", {})
-    command = [sys.executable, "-m", __name__, network, json.dumps(setting)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    return float(done.stdout.split()[-1])
-
-
-def _time_step(network, threads=None, between=None, jit_compile=False, environment=None):
-    """Print the seconds that one step of `model.fit` takes, its pipeline included."""
+def time_step(network, threads=None, between=None, jit_compile=False):
+    """Return the seconds that one step of `model.fit` takes, its pipeline included."""
     from helpers import notebook
 
     if between is not None:
@@ -74,8 +66,4 @@ def _time_step(network, threads=None, between=None, jit_compile=False, environme
     model.fit(pipeline, epochs=1, verbose=0, shuffle=False)  # tracing and warming up
     started = time.perf_counter()
     model.fit(pipeline, epochs=1, verbose=0, shuffle=False)
-    print((time.perf_counter() - started) / STEPS)
-
-
-if __name__ == "__main__":
-    _time_step(sys.argv[1], **json.loads(sys.argv[2]))
+    return (time.perf_counter() - started) / STEPS

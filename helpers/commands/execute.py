@@ -39,17 +39,19 @@ def run(arguments):
         for problem in found:
             print(f"{path.name}: {problem}", file=sys.stderr)
         failed |= bool(found)
-        took = "" if arguments.check else f" in {time.perf_counter() - started:.0f} s, at most {_peak():.1f} GB"
+        took = "" if arguments.check else f" in {time.perf_counter() - started:.0f} s{_peak()}"
         print(f"{path.name}: {'not written' if found and not arguments.check else 'checked'}{took}")
     return int(failed)
 
 
 def _peak():
-    """Return the peak memory of the largest kernel so far, in GB (10^9 bytes)."""
-    import resource
-
+    """Return the peak memory of the largest kernel so far, in words, in GB (10^9 bytes); nothing on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return ""
     unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 1e9
+    return f", at most {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 1e9:.1f} GB"
 
 
 def find(names=()):

@@ -12,7 +12,6 @@ import json
 import queue
 import threading
 import time
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -126,7 +125,7 @@ def load_data(path=None, side=64, held_out=0.08, seed=0):
     try:
         with np.load(path, allow_pickle=False) as file:
             data = {name: file[name] for name in wanted}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (*storage.ARCHIVE_ERRORS, KeyError) as error:
         raise PretrainError(f"{path}: expected a .npz with {', '.join(wanted)}; reading it gave: {error}") from error
     data["class_names"] = [str(name) for name in data["class_names"]]
     return data
@@ -333,7 +332,7 @@ class Training:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             state = json.loads(str(arrays["state"]))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (*storage.ARCHIVE_ERRORS, KeyError) as error:
             raise PretrainError(f"{path} cannot be read as a checkpoint ({error}): {remedy}") from error
         if state["shape"] != self._shape():
             raise PretrainError(f"{path} is of a network {state['shape']}, this one is {self._shape()}: {remedy}")
