@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from helpers import storage
+from helpers import archives, storage
 
 
 class CheckpointError(ValueError):
@@ -34,10 +34,10 @@ def load(path, model):
         return None
     remedy = "Name another --checkpoint, or begin anew with --restart."
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = [file[name] for name in sorted(file.files) if name != "state"]
-            state = json.loads(str(file["state"]))
-    except (*storage.ARCHIVE_ERRORS, KeyError) as error:
+        found = archives.load_arrays(path)
+        state = json.loads(str(found.pop("state")))
+        arrays = [found[name] for name in sorted(found)]
+    except (*archives.ARCHIVE_ERRORS, KeyError) as error:
         raise CheckpointError(f"{path} cannot be read as a checkpoint ({error}). {remedy}") from error
     variables = _variables(model)
     if [array.shape for array in arrays] != [tuple(variable.shape) for variable in variables]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from helpers import archives, storage, synthetic
 from helpers.image_files import export_image_folder, read_tfrecords, write_tfrecords
-from helpers.storage import ARCHIVE_ERRORS, DatasetError
+from helpers.storage import DatasetError
 
 __all__ = [
     "Dataset",
@@ -259,7 +259,7 @@ def read_batches(path, classes=10):
         raise _broken(path, str(error)) from error
     except PermissionError as error:
         raise _broken(path, "this account may not read it") from error
-    except ARCHIVE_ERRORS as error:
+    except archives.ARCHIVE_ERRORS as error:
         raise _broken(path, f"it is not complete ({type(error).__name__})") from error
     return _checked(path, arrays, (32, 32, 3), classes)
 
@@ -323,7 +323,7 @@ def _open_npz(path, keys):
         raise
     except PermissionError as error:
         raise _broken(path, "this account may not read it") from error
-    except ARCHIVE_ERRORS as error:
+    except archives.ARCHIVE_ERRORS as error:
         if "allow_pickle" in str(error):
             raise _broken(path, "it holds pickled objects, which could run any code and are never loaded") from error
         raise _broken(path, f"it is truncated or is no .npz archive ({error})") from error

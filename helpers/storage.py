@@ -11,18 +11,10 @@ import re
 import tempfile
 import threading
 import time
-import tokenize
 import urllib.parse
 import urllib.request
-import zipfile
-import zlib
 from contextlib import contextmanager
 from pathlib import Path
-
-try:
-    from lzma import LZMAError
-except ImportError:  # some Pythons are built without it; zipfile then raises this
-    LZMAError = RuntimeError
 
 PROJECT = Path(__file__).resolve().parent.parent
 DATA = PROJECT / "data"
@@ -31,11 +23,6 @@ VARIABLE = "ATELIER_DATA"
 _UMASK = os.umask(0)  # can only be read by setting it, which is safe while one thread is all there is
 os.umask(_UMASK)
 
-# What NumPy and zipfile raise, between them, for a damaged archive. An array that is missing is a KeyError besides.
-ARCHIVE_ERRORS = (
-    OSError, ValueError, TypeError, EOFError, MemoryError, OverflowError, RuntimeError, SyntaxError,
-    tokenize.TokenError, LZMAError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 _FULL = "the disk is full. Free some space, or choose another folder."
 _FORBIDDEN = "this account may not write there. Choose another folder."
 _NO_FOLDER = "a part of its path is a file, where a folder should be. Choose another folder."

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from helpers.archives import ARCHIVE_ERRORS, load_arrays
 from helpers.arguments import having, number, short
 from helpers.backbones import known, layer_names
 from helpers.images import load_image, luminance, match_color, resize
-from helpers.storage import ARCHIVE_ERRORS, UnwritableError, whole_file
+from helpers.storage import UnwritableError, whole_file
 
 INITS = ("content", "recolored", "style", "noise", "blend")
 SMALLEST_SIDE = 32  # pixels: below this, the deep layers of a VGG have no position left
@@ -95,8 +96,7 @@ def save_checkpoint(path, mark, position, record):
 def load_checkpoint(path, mark, record):
     """Return the position of the run that wrote `path`, and fill `record`; `mark` must be that run's own."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = load_arrays(path)
         found = str(arrays["mark"])
     except (*ARCHIVE_ERRORS, KeyError) as error:
         raise ValueError(

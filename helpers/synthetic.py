@@ -2,7 +2,6 @@
 
 import hashlib
 import inspect
-import zipfile
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import PIL
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter1d
 
-from helpers import storage
+from helpers import archives, storage
 from helpers.arguments import number
 from helpers.shapes import SHAPES as SHAPES
 from helpers.shapes import shapes as shapes
@@ -64,8 +63,9 @@ def cached(draw):
     tag = hashlib.sha256(recipe.encode()).hexdigest()[:12]
     path = storage.CACHE / f"{draw.__name__}-{tag}.npz"
     try:
-        return _read(path)
-    except (*storage.ARCHIVE_ERRORS, KeyError):
+        arrays = archives.load_arrays(path)
+        return (arrays["x_train"], arrays["y_train"]), (arrays["x_test"], arrays["y_test"])
+    except (*archives.ARCHIVE_ERRORS, KeyError):
         (x_train, y_train), (x_test, y_test) = drawn = draw()
     try:
         with storage.whole_file(path) as partial:
@@ -73,15 +73,6 @@ def cached(draw):
     except OSError:
         pass
     return drawn
-
-
-def _read(path):
-    """Return the parts of a file that `cached` wrote; raise one of `ARCHIVE_ERRORS` or a KeyError if it is damaged."""
-    with zipfile.ZipFile(path) as archive:  # checks every byte; np.load stops where an array's own header says
-        if damaged := archive.testzip():
-            raise zipfile.BadZipFile(f"{damaged} has another checksum than it should")
-    with np.load(path, allow_pickle=False) as arrays:
-        return (arrays["x_train"], arrays["y_train"]), (arrays["x_test"], arrays["y_test"])
 
 
 def _draw(count, fonts, random):

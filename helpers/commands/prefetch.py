@@ -17,7 +17,7 @@ from pathlib import Path
 from helpers import backbones, datasets, storage
 from helpers.commands import _resumable
 
-SETS = {"mnist": (datasets.MNIST, "11.5 MB"), "cifar10": (datasets.CIFAR10, "170.5 MB")}
+SETS = {"mnist": datasets.MNIST, "cifar10": datasets.CIFAR10}
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Wanted:
 def wanted():
     """Return `{name: Wanted}` for every dataset and every network of which a checksum is published."""
     found = {}
-    for name, (kind, size) in SETS.items():
+    for name, kind in SETS.items():
         kept = tuple(f"datasets/{file}" for file in kind.kept)
-        found[name] = Wanted(name, kind.published, size, kind.url, kind.digest, kept, kind.local, kind.read)
+        found[name] = Wanted(name, kind.published, kind.size, kind.url, kind.digest, kept, kind.local, kind.read)
     for name, recipe in backbones.RECIPES.items():
         if recipe.md5:
             kept = (f"models/{recipe.file}",)

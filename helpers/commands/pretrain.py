@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers import storage
+from helpers import archives, storage
 from helpers.images import luminance
 
 PICTURES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
@@ -125,7 +125,7 @@ def load_data(path=None, side=64, held_out=0.08, seed=0):
     try:
         with np.load(path, allow_pickle=False) as file:
             data = {name: file[name] for name in wanted}
-    except (*storage.ARCHIVE_ERRORS, KeyError) as error:
+    except (*archives.ARCHIVE_ERRORS, KeyError) as error:
         raise PretrainError(f"{path}: expected a .npz with {', '.join(wanted)}; reading it gave: {error}") from error
     data["class_names"] = [str(name) for name in data["class_names"]]
     return data
@@ -329,10 +329,9 @@ class Training:
             return False
         path, remedy = self.arguments.checkpoint, "name another --checkpoint, or begin anew with --restart."
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
+            arrays = archives.load_arrays(path)
             state = json.loads(str(arrays["state"]))
-        except (*storage.ARCHIVE_ERRORS, KeyError) as error:
+        except (*archives.ARCHIVE_ERRORS, KeyError) as error:
             raise PretrainError(f"{path} cannot be read as a checkpoint ({error}): {remedy}") from error
         if state["shape"] != self._shape():
             raise PretrainError(f"{path} is of a network {state['shape']}, this one is {self._shape()}: {remedy}")
