@@ -10,8 +10,14 @@ from helpers.storage import DATA, whole_file
 RUNS = DATA / "runs"
 
 
-def save_run(name, record):
-    """Write `record`, a dict of what JSON can hold, to `data/runs/<name>.json`; add date, machine and versions."""
+def save_run(name, data, record):
+    """Write `record`, a dict of what JSON can hold, to `data/runs/<name>.json`; add date, machine and versions.
+
+    `data` is the `Dataset` of the run; of drawn stand-ins, print one line instead and write nothing.
+    """
+    if data.source == "synthetic":
+        print(f"Nothing is recorded: these are drawn stand-ins, and data/runs/{name}.json tells of {data.name} itself.")
+        return
     import keras
     import tensorflow
 

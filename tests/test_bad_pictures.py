@@ -121,45 +121,44 @@ def test_a_name_may_hold_any_letters(name, tmp_path):
     np.testing.assert_array_equal(load_image(str(tmp_path / name)), PIXELS)
 
 
+def in_a_process(path, *lines):
+    """Run `lines` with `load_image` and `path` in a process; return what they print, and by how many MiB it grew."""
+    program = (
+        "import resource, sys\n"
+        "from helpers.images import ImageError, load_image\n"
+        "path, before = sys.argv[1], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n",
+        *(f"{line}\n" for line in lines),
+        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)\n",
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", "".join(program), str(path)],
+        capture_output=True, text=True, timeout=60, cwd=storage.PROJECT, check=True,
+    )  # fmt: skip
+    assert run.stderr == ""
+    *printed, mebibytes = run.stdout.splitlines()
+    return printed, int(mebibytes)
+
+
 def test_a_bomb_is_refused_by_its_header_and_takes_no_memory(tmp_path):
     """900 million pixels would be 2.7 GB: the peak of a process that is handed them rises by less than 50 MB."""
     path = tmp_path / "bomb.png"
     path.write_bytes(png(30_000, 30_000, rows=bytes(30_000 * 3 + 1)))
-    program = (
-        "import resource, sys\n"
-        "from helpers.images import ImageError, load_image\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "try:\n    load_image(sys.argv[1])\n"
-        "except ImageError as error:\n    print(error)\n"
-        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)\n"
+    (message,), mebibytes = in_a_process(
+        path, "try:", "    load_image(path)", "except ImageError as error:", "    print(error)"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", program, str(path)],
-        capture_output=True, text=True, timeout=60, cwd=storage.PROJECT, check=True,
-    )  # fmt: skip
-    message, mebibytes = run.stdout.splitlines()
-    assert "more than 100,000,000 pixels. Make it smaller" in message and run.stderr == ""
-    assert int(mebibytes) < 50
+    assert "more than 100,000,000 pixels. Make it smaller" in message
+    assert mebibytes < 50
 
 
 def test_a_thumbnail_of_a_huge_transparent_picture_takes_little_memory(tmp_path):
     """40 million pixels are 160 MB as they lie in the file, and 640 MB as floats."""
     path = tmp_path / "huge.png"
     Image.new("RGBA", (8000, 5000), (200, 100, 0, 128)).save(path, compress_level=1)
-    program = (
-        "import resource, sys\n"
-        "from helpers.images import load_image\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "image = load_image(sys.argv[1], max_side=96)\n"
-        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, *image.shape)\n"
-        "print(*image.mean((0, 1)))\n"
+    printed, mebibytes = in_a_process(
+        path, "image = load_image(path, max_side=96)", "print(*image.shape)", "print(*image.mean((0, 1)))"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", program, str(path)],
-        capture_output=True, text=True, timeout=60, cwd=storage.PROJECT, check=True,
-    )  # fmt: skip
-    first, colour = (line.split() for line in run.stdout.splitlines())
-    assert int(first[0]) < 400 and first[1:] == ["60", "96", "3"] and run.stderr == ""
+    shape, colour = (line.split() for line in printed)
+    assert mebibytes < 400 and shape == ["60", "96", "3"]
     on_white = np.array([200, 100, 0]) * 128 / 255 + 127
     np.testing.assert_allclose(np.array(colour, float), on_white, atol=1)
 

@@ -139,7 +139,7 @@ def and_stop(save):
 
 def test_a_run_that_is_stopped_goes_on_to_the_same_end(few, monkeypatch, capsys):
     ends = []
-    monkeypatch.setattr(runs, "save_run", lambda name, record: ends.append(record))
+    monkeypatch.setattr(runs, "save_run", lambda name, data, record: ends.append(record))
     options = ["cifar10-classic", "--generations", "12"]
     assert train(few, *options) == 0
 

@@ -133,23 +133,24 @@ def test_same_seed_same_picture_bit_for_bit(backbone, optimizer):
     np.testing.assert_array_equal(one.history["total"], two.history["total"])
 
 
+def gradients(backbone, normalization, image, shares):
+    """Return the gradient of a mixed target, and the weighted sum of those of its two styles."""
+    transfer = StyleTransfer(backbone, content_weight=0, normalization=normalization)
+    _, mixed = transfer._objective(CONTENT, [STYLE, OTHER], shares)(image)
+    separate = [transfer._objective(CONTENT, [style], [1.0])(image)[1] for style in (STYLE, OTHER)]
+    return mixed, shares[0] * separate[0] + shares[1] * separate[1]
+
+
 def test_one_mixed_target_has_the_gradient_of_several_styles(backbone):
-    transfer = StyleTransfer(backbone, content_weight=0, normalization="paper")
-    _, mixed = transfer._objective(CONTENT, [STYLE, OTHER], [0.3, 0.7])(CONTENT)
-    separate = [transfer._objective(CONTENT, [style], [1.0])(CONTENT)[1] for style in (STYLE, OTHER)]
-    np.testing.assert_allclose(mixed, 0.3 * separate[0] + 0.7 * separate[1], rtol=1e-3, atol=1e-4 * np.abs(mixed).max())
+    mixed, weighted = gradients(backbone, "paper", CONTENT, [0.3, 0.7])
+    np.testing.assert_allclose(mixed, weighted, rtol=1e-3, atol=1e-4 * np.abs(mixed).max())
 
 
 @pytest.mark.parametrize(("normalization", "equal"), [("paper", True), ("mean", False)])
 def test_a_mixed_target_has_the_gradient_of_the_weighted_sum_by_the_papers_formula(backbone, normalization, equal):
-    transfer = StyleTransfer(backbone, content_weight=0, normalization=normalization)
     image = GENERATOR.uniform(0, 255, CONTENT.shape).astype(np.float32)
-
-    def gradient(styles, shares):
-        return transfer._objective(CONTENT, styles, shares)(image)[1]
-
-    weighted = 0.25 * gradient([STYLE], [1.0]) + 0.75 * gradient([OTHER], [1.0])
-    difference = np.abs(gradient([STYLE, OTHER], [0.25, 0.75]) - weighted).max() / np.abs(weighted).max()
+    mixed, weighted = gradients(backbone, normalization, image, [0.25, 0.75])
+    difference = np.abs(mixed - weighted).max() / np.abs(weighted).max()
     assert (difference < 1e-3) == equal
 
 

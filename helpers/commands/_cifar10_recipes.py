@@ -108,7 +108,7 @@ def train(arguments, data, model, epoch_of, accuracy, generations, spent=(0.0, 0
     """
     import keras
 
-    from helpers import checkpoints
+    from helpers import checkpoints, runs
 
     options = {name: getattr(arguments, name) for name in arguments.options}
     made_with = options | {"seed": arguments.seed, "data": images_of(data)}
@@ -152,7 +152,7 @@ def train(arguments, data, model, epoch_of, accuracy, generations, spent=(0.0, 0
         "cpu_seconds": round(state["cpu_seconds"], 1),
         "history": {name: [point[name] for point in state["history"]] for name in state["history"][0]},
     }
-    save_record(arguments.name, data, record)
+    runs.save_run(arguments.name, data, record)
     arguments.checkpoint.unlink()
     return 0
 
@@ -180,13 +180,3 @@ def differs(path, made_with, asked):
 
 def _in_words(settings):
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items())
-
-
-def save_record(name, data, record):
-    """Write the record of a run to data/runs/; of drawn stand-ins print one line instead, and write nothing."""
-    from helpers import runs
-
-    if data.source == "synthetic":
-        print(f"Nothing is recorded: these are drawn stand-ins, and data/runs/{name}.json tells of {data.name} itself.")
-    else:
-        runs.save_run(name, record)
