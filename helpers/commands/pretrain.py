@@ -19,6 +19,7 @@ import numpy as np
 from helpers import archives, storage
 from helpers.images import luminance
 
+LARGEST_EPSILON = 5.0  # the L2 length of a perturbation, for pixels from 0 to 1: twice this turns a picture into another
 PICTURES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
 
 
@@ -26,6 +27,10 @@ def add_arguments(parser):
     """Declare the options of `python -m helpers pretrain`."""
     add = parser.add_argument
     add("--data", type=Path, help="a .npz file or a folder of class folders (default: tiny_imagenet.npz)")
+    add("--adversarial", type=_epsilon, metavar="EPSILON",
+        help="fine-tune a trained network on perturbed images: L2 length at 64 px, for pixels from 0 to 1, e.g. 0.5")
+    add("--attack-steps", type=_positive, default=1, help="gradient steps in each perturbation (default: %(default)s)")
+    add("--start", type=Path, help="weights to fine-tune with --adversarial (default: those of mini_vgg)")
     add("--output", type=Path, default=storage.DATA / "weights", help="folder for the weights (default: data/weights)")
     add("--checkpoint", type=Path, default=storage.CACHE / "pretrain.npz", help="default: data/cache/pretrain.npz")
     add("--restart", action="store_true", help="begin anew although there is a checkpoint")
@@ -40,6 +45,8 @@ def add_arguments(parser):
     add("--pooling", choices=["average", "max"], default="average", help="between the blocks (default: %(default)s)")
     add("--batch", type=_positive, default=128, help="images a step (default: %(default)s)")
     add("--rate", type=float, default=0.1, help="highest learning rate (default: %(default)s)")
+    add("--warm-up", type=float, default=0.2, help="part of training in which the rate rises (default: %(default)s)")
+    add("--clip", type=float, help="greatest norm of a step's whole gradient (default: no limit)")
     add("--decay", type=float, default=5e-3, help="weight decay, times the learning rate a step (default: %(default)s)")
     add("--smoothing", type=float, default=0.1, help="label smoothing, 0 to 1 (default: %(default)s)")
     add("--smallest-crop", type=float, default=0.35, help="least part of the area in a crop (default: %(default)s)")
@@ -53,6 +60,16 @@ def add_arguments(parser):
 def _positive(text):
     if (number := int(text)) < 1:
         raise argparse.ArgumentTypeError(f"{text}: expected 1 or more")
+    return number
+
+
+def _epsilon(text):
+    number = float(text)
+    if not 0 < number <= LARGEST_EPSILON:  # also refuses NaN
+        raise argparse.ArgumentTypeError(
+            f"{text}: expected the L2 length of a perturbation of pixels from 0 to 1, above 0 and at most "
+            f"{LARGEST_EPSILON:g}; divide a length in grey levels by 255"
+        )
     return number
 
 
@@ -73,7 +90,7 @@ def run(arguments):
     """Train, or go on training, and export. Returns 0, or 1 if images or checkpoint cannot be used."""
     try:
         data = load_data(arguments.data, arguments.side, arguments.held_out, arguments.seed)
-        training = Training(data, arguments)
+        training = (AdversarialTraining if arguments.adversarial else Training)(data, arguments)
         if training.resume():
             print(f"going on after epoch {training.epoch} of {arguments.epochs} ({arguments.checkpoint})")
     except PretrainError as error:
@@ -81,11 +98,14 @@ def run(arguments):
         return 1
     last = min(arguments.epochs, arguments.stop_after or arguments.epochs)
     while training.epoch < last:
-        line = training.train_epoch()
+        line = training.train_epoch() + training.watch()
         training.save()
         if training.epoch % arguments.evaluate_every == 0 and training.epoch != last:
             line += training.export()
         print(line, flush=True)
+        if training.collapsed:
+            print("The accuracy under the strong attack fell: training on weak ones has collapsed. Stopped.")
+            break
     print(f"{arguments.output}:{training.export()}")
     return 0
 
@@ -247,20 +267,19 @@ def learning_rate(progress, peak, warm_up=0.2):
 class Training:
     """A training run: the network, its optimiser, and how far it has come."""
 
+    weights = "mini_vgg.weights.h5"  # the name of the file that is written
+    collapsed = False
+
     def __init__(self, data, arguments):
         """Build the network for `data` (of `load_data`) with the options of the command."""
         import keras
 
-        from helpers import mini_vgg
-
         self.data, self.arguments, self.epoch, self.history = data, arguments, 0, []
         keras.utils.set_random_seed(arguments.seed)
         keras.config.set_dtype_policy(arguments.precision)
-        self.network = mini_vgg.training_network(
-            len(data["class_names"]), arguments.channels, arguments.convolutions, arguments.pooling
-        )
+        self.network = self._network()
         self.optimizer = keras.optimizers.SGD(
-            arguments.rate, momentum=0.9, nesterov=True, weight_decay=arguments.decay,
+            arguments.rate, momentum=0.9, nesterov=True, weight_decay=arguments.decay, global_clipnorm=arguments.clip,
             use_ema=True, ema_momentum=arguments.average,
         )  # fmt: skip
         self.optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
@@ -272,6 +291,18 @@ class Training:
         self.optimizer.build(self.network.trainable_variables)
         keras.config.set_dtype_policy("float32")
 
+    def _network(self):
+        from helpers import mini_vgg
+
+        arguments = self.arguments
+        return mini_vgg.training_network(
+            len(self.data["class_names"]), arguments.channels, arguments.convolutions, arguments.pooling
+        )
+
+    def watch(self):
+        """Return a word on how the epoch went, for a run that has something to watch."""
+        return ""
+
     @property
     def steps(self):
         """Steps in an epoch."""
@@ -279,8 +310,6 @@ class Training:
 
     def batches(self):
         """Yield the epoch's `(images, one-hot labels)`; order and augmentation depend on seed and epoch alone."""
-        from helpers import mini_vgg
-
         generator = np.random.default_rng([self.arguments.seed, self.epoch])
         order = generator.permutation(len(self.data["x_train"]))
         size = next(side for side, end in self.arguments.sizes if self.epoch < end * self.arguments.epochs - 1e-6)
@@ -288,18 +317,25 @@ class Training:
         for step in range(self.steps):
             chosen = order[step * self.arguments.batch : (step + 1) * self.arguments.batch]
             images = random_crops(self.data["x_train"][chosen], size, generator, self.arguments.smallest_crop)
-            yield mini_vgg.preprocess(images), labels[self.data["y_train"][chosen]]
+            yield images, labels[self.data["y_train"][chosen]]
+
+    def perturbed(self, images, labels, step):
+        """Return what the network is trained on in place of `images`: the images themselves."""
+        return images
 
     def train_epoch(self):
         """Train for an epoch and return a line that says how it went."""
         from tqdm import tqdm
+
+        from helpers import mini_vgg
 
         started, losses = time.perf_counter(), []
         total = self.steps * self.arguments.epochs
         bar = tqdm(ahead(self.batches()), total=self.steps, desc=f"epoch {self.epoch + 1}", mininterval=2, leave=False)
         for step, (images, labels) in enumerate(bar):
             progress = (self.epoch * self.steps + step) / total
-            self.optimizer.learning_rate.assign(learning_rate(progress, self.arguments.rate))
+            self.optimizer.learning_rate.assign(learning_rate(progress, self.arguments.rate, self.arguments.warm_up))
+            images = mini_vgg.preprocess(self.perturbed(images, labels, step))
             losses.append(float(self.network.train_on_batch(images, labels)))
             self.network.reset_metrics()
             if step % 20 == 0:
@@ -367,19 +403,24 @@ class Training:
             self.optimizer.finalize_variable_values(self.network.trainable_variables)
             some = np.random.default_rng(self.arguments.seed).permutation(len(self.data["x_train"]))[:1000]
             images = mini_vgg.preprocess(self.data["x_train"][some])
-            mini_vgg.measure_statistics(self.network, images)
-            plain = mini_vgg.fold(self.network, self.arguments.pooling)
+            plain = self._plain(images)
         finally:
             for variable, value in zip(variables, before, strict=True):
                 variable.assign(value)
         mini_vgg.balance(plain, images)
         return plain
 
+    def _plain(self, images):
+        from helpers import mini_vgg
+
+        mini_vgg.measure_statistics(self.network, images)
+        return mini_vgg.fold(self.network, self.arguments.pooling)
+
     def export(self):
         """Write the averaged network; return, in words, how good what was written is on the held-out images."""
         from helpers import mini_vgg
 
-        path, arguments = self.arguments.output / mini_vgg.WEIGHTS, self.arguments
+        path, arguments = self.arguments.output / self.weights, self.arguments
         facts = {name: getattr(arguments, name) for name in ("channels", "convolutions", "pooling", "seed")}
         facts |= {"epochs": self.epoch, "planned_epochs": arguments.epochs, "class_names": self.data["class_names"]}
         classifier = self.averaged()
@@ -388,6 +429,71 @@ class Training:
         mini_vgg.save(classifier, path, facts | {"held_out": len(self.data["x_val"]), "top1": top1, "top5": top5})
         self.history[-1].update(top1=top1, top5=top5)
         return f"  held out: top-1 {top1:.2%}, top-5 {top5:.2%}"
+
+
+class AdversarialTraining(Training):
+    """Fine-tuning of a trained network, in its plain form, on perturbations that confuse it; see `_adversarial`."""
+
+    weights = "mini_vgg_robust.weights.h5"
+
+    def __init__(self, data, arguments):
+        """Load the network to fine-tune; its classes must be those of `data`."""
+        from helpers.commands import _adversarial
+
+        super().__init__(data, arguments)
+        self.gradient = _adversarial.loss_gradient(self.network)
+
+    def _network(self):
+        from helpers import mini_vgg
+        from helpers.backbones import BackboneError, load_classifier
+
+        try:
+            start = load_classifier(weights=self.arguments.start or "imagenet")
+        except BackboneError as error:
+            raise PretrainError(str(error)) from error
+        facts, wanted = start.model.facts, self.data["class_names"]
+        if facts["class_names"] != wanted:
+            raise PretrainError(
+                f"{start.source} tells {len(start.class_names)} classes apart, the images have {len(wanted)}, or others: "
+                "give --start weights that were trained on the classes of --data."
+            )
+        for name in ("channels", "convolutions", "pooling"):
+            setattr(self.arguments, name, facts[name])
+        start.model.trainable = True
+        return start.model
+
+    def perturbed(self, images, labels, step):
+        """Return `images` with perturbations of length ε; they depend on seed, epoch, step and network alone."""
+        from helpers.commands import _adversarial
+
+        generator = np.random.default_rng([self.arguments.seed, self.epoch, step, 1])
+        epsilon = _adversarial.at_side(self.arguments.adversarial, images.shape[1])
+        return _adversarial.attack(
+            self.gradient, images, labels.argmax(axis=1), epsilon, self.arguments.attack_steps, generator
+        )
+
+    def watch(self):
+        """Attack the same training images strongly; say how many are recognised, and note when their number falls."""
+        from helpers.commands import _adversarial
+
+        images, labels = (self.data[name][: _adversarial.WATCHED] for name in ("x_train", "y_train"))
+        survived = _adversarial.accuracy_under_attack(
+            self.network, images, labels, self.arguments.adversarial, _adversarial.WATCH_STEPS, gradient=self.gradient
+        )
+        self.history[-1]["watched"] = survived
+        best = max(entry["watched"] for entry in self.history if "watched" in entry)
+        self.collapsed = survived < best - _adversarial.LARGEST_FALL
+        return f"  under attack: {survived:.1%} of {len(images)} training images"
+
+    def _plain(self, images):
+        from helpers import mini_vgg
+
+        arguments = self.arguments
+        with mini_vgg.plain_precision():
+            network = mini_vgg.plain_network(arguments.channels, arguments.convolutions, arguments.pooling)
+            plain = mini_vgg.with_classifier(network, len(self.data["class_names"]))
+        plain.set_weights(self.network.get_weights())
+        return plain
 
 
 def accuracy(classifier, images, labels, batch=250):
