@@ -19,7 +19,9 @@ import numpy as np
 from helpers import archives, storage
 from helpers.images import luminance
 
-LARGEST_EPSILON = 5.0  # the L2 length of a perturbation, for pixels from 0 to 1: twice this turns a picture into another
+LARGEST_EPSILON = (
+    5.0  # the L2 length of a perturbation, for pixels from 0 to 1: twice this turns a picture into another
+)
 PICTURES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
 
 
@@ -27,8 +29,12 @@ def add_arguments(parser):
     """Declare the options of `python -m helpers pretrain`."""
     add = parser.add_argument
     add("--data", type=Path, help="a .npz file or a folder of class folders (default: tiny_imagenet.npz)")
-    add("--adversarial", type=_epsilon, metavar="EPSILON",
-        help="fine-tune a trained network on perturbed images: L2 length at 64 px, for pixels from 0 to 1, e.g. 0.5")
+    add(
+        "--adversarial",
+        type=_epsilon,
+        metavar="EPSILON",
+        help="fine-tune a trained network on perturbed images: L2 length at 64 px, for pixels from 0 to 1, e.g. 0.5",
+    )
     add("--attack-steps", type=_positive, default=1, help="gradient steps in each perturbation (default: %(default)s)")
     add("--start", type=Path, help="weights to fine-tune with --adversarial (default: those of mini_vgg)")
     add("--output", type=Path, default=storage.DATA / "weights", help="folder for the weights (default: data/weights)")
