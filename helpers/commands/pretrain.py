@@ -154,6 +154,13 @@ def load_data(path=None, side=64, held_out=0.08, seed=0):
     except (*archives.ARCHIVE_ERRORS, KeyError) as error:
         raise PretrainError(f"{path}: expected a .npz with {', '.join(wanted)}; reading it gave: {error}") from error
     data["class_names"] = [str(name) for name in data["class_names"]]
+    for part in ("train", "val"):
+        images, labels = data[f"x_{part}"], data[f"y_{part}"]
+        if len(images) != len(labels) or labels.min() < 0 or labels.max() >= len(data["class_names"]):
+            raise PretrainError(
+                f"{path}: y_{part} has {len(labels)} labels from {labels.min()} to {labels.max()}; expected one for "
+                f"each of the {len(images)} images, from 0 to {len(data['class_names']) - 1}."
+            )
     return data
 
 
@@ -391,6 +398,7 @@ class Training:
             "convolutions": list(arguments.convolutions),
             "pooling": arguments.pooling,
             "classes": len(self.data["class_names"]),
+            "adversarial": arguments.adversarial,
         }
 
     @staticmethod
@@ -428,6 +436,8 @@ class Training:
 
         path, arguments = self.arguments.output / self.weights, self.arguments
         facts = {name: getattr(arguments, name) for name in ("channels", "convolutions", "pooling", "seed")}
+        if arguments.adversarial:
+            facts |= {"adversarial": arguments.adversarial, "attack_steps": arguments.attack_steps}
         facts |= {"epochs": self.epoch, "planned_epochs": arguments.epochs, "class_names": self.data["class_names"]}
         classifier = self.averaged()
         mini_vgg.save(classifier, path, facts)
@@ -450,23 +460,15 @@ class AdversarialTraining(Training):
         self.gradient = _adversarial.loss_gradient(self.network)
 
     def _network(self):
-        from helpers import mini_vgg
-        from helpers.backbones import BackboneError, load_classifier
-
-        try:
-            start = load_classifier(weights=self.arguments.start or "imagenet")
-        except BackboneError as error:
-            raise PretrainError(str(error)) from error
-        facts, wanted = start.model.facts, self.data["class_names"]
-        if facts["class_names"] != wanted:
+        network, wanted = load_start(self.arguments.start), self.data["class_names"]
+        if network.facts["class_names"] != wanted:
             raise PretrainError(
-                f"{start.source} tells {len(start.class_names)} classes apart, the images have {len(wanted)}, or others: "
-                "give --start weights that were trained on the classes of --data."
+                f"The network to start from was trained on {len(network.facts['class_names'])} classes that are not "
+                f"the {len(wanted)} of the images: give --start weights that were trained on the classes of --data."
             )
         for name in ("channels", "convolutions", "pooling"):
-            setattr(self.arguments, name, facts[name])
-        start.model.trainable = True
-        return start.model
+            setattr(self.arguments, name, network.facts[name])
+        return network
 
     def perturbed(self, images, labels, step):
         """Return `images` with perturbations of length ε; they depend on seed, epoch, step and network alone."""
@@ -500,6 +502,18 @@ class AdversarialTraining(Training):
             plain = mini_vgg.with_classifier(network, len(self.data["class_names"]))
         plain.set_weights(self.network.get_weights())
         return plain
+
+
+def load_start(path=None):
+    """Return the classifier in `path`, by default that of mini_vgg, with all of its weights trainable."""
+    from helpers.backbones import BackboneError, load_classifier
+
+    try:
+        network = load_classifier(weights=path or "imagenet").model
+    except BackboneError as error:
+        raise PretrainError(str(error)) from error
+    network.trainable = True
+    return network
 
 
 def accuracy(classifier, images, labels, batch=250):
