@@ -67,7 +67,7 @@ def run_curve(arguments):
     return 0
 
 
-def _train(data, seed, per_class, method):
+def _train(data, seed, per_class, method, weights="imagenet"):
     """Train one network on the first `per_class` images of each class that `seed` draws; return what came of it."""
     import keras
     import numpy as np
@@ -78,7 +78,7 @@ def _train(data, seed, per_class, method):
     keras.utils.set_random_seed(seed)
     order = np.random.default_rng(seed).permutation(len(data.y_train))
     images, labels = image_files.by_class(data.x_train[order], data.y_train[order], per_class)
-    backbone = load_backbone("mini_vgg", None if method == "from scratch" else "imagenet")
+    backbone = load_backbone("mini_vgg", None if method == "from scratch" else weights)
     network = fine_tuning.transfer_network(backbone, len(data.class_names))
     wall, processor = time.perf_counter(), time.process_time()
     if method != "from scratch":

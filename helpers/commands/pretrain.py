@@ -37,6 +37,14 @@ def add_arguments(parser):
     )
     add("--attack-steps", type=_positive, default=1, help="gradient steps in each perturbation (default: %(default)s)")
     add("--start", type=Path, help="weights to fine-tune with --adversarial (default: those of mini_vgg)")
+    add(
+        "--card",
+        type=Path,
+        nargs="+",
+        metavar="WEIGHTS",
+        help="train nothing: print the model card's figures of these networks, draw their pictures into --output",
+    )
+    add("--fine-tuning", action="store_true", help="with --card: fine-tune each on CIFAR-10 too, 18 times")
     add("--output", type=Path, default=storage.DATA / "weights", help="folder for the weights (default: data/weights)")
     add("--checkpoint", type=Path, default=storage.CACHE / "pretrain.npz", help="default: data/cache/pretrain.npz")
     add("--restart", action="store_true", help="begin anew although there is a checkpoint")
@@ -94,6 +102,10 @@ def _sizes(text):
 
 def run(arguments):
     """Train, or go on training, and export. Returns 0, or 1 if images or checkpoint cannot be used."""
+    if arguments.card:
+        from helpers.commands import _card
+
+        return _card.run(arguments)
     try:
         data = load_data(arguments.data, arguments.side, arguments.held_out, arguments.seed)
         training = (AdversarialTraining if arguments.adversarial else Training)(data, arguments)
