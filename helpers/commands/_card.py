@@ -1,4 +1,4 @@
-"""The figures and the sheet of the model card: how well each network tells classes apart, and what it paints and dreams.
+"""The figures and the sheet of the model card: how well each network tells classes apart, what it paints and dreams.
 
 Every network gets the same images, attacks, starts and seeds.
 """
