@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers import archives, storage
+from helpers import files as archives
+from helpers import files as storage
 from helpers.images import luminance
 
 LARGEST_EPSILON = (
@@ -450,7 +451,6 @@ class AdversarialTraining(Training):
         self.gradient = _adversarial.loss_gradient(self.network)
 
     def _network(self):
-        from helpers import mini_vgg
         from helpers.backbones import BackboneError, load_classifier
 
         try:
