@@ -14,8 +14,8 @@ from PIL import Image
 
 from helpers import arguments
 from helpers.arguments import number
+from helpers.files import whole_file
 from helpers.images import fitted, to_uint8
-from helpers.storage import whole_file
 
 COLOURS = 256  # what a GIF's palette holds
 SMALLEST = 64  # pixels of the longer side below which frames are not shrunk

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from helpers import storage
+from helpers import files as storage
 from helpers.arguments import did_you_mean
 
 BUNDLED = storage.DATA / "weights"  # where mini_vgg lies

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from helpers import arguments
 from helpers.arguments import did_you_mean, number, short, sides
-from helpers.storage import DATA, whole_file
+from helpers.files import DATA, whole_file
 
 FOLDER = DATA / "images"
 LARGEST = 100_000_000  # pixels; a file that claims more is refused before it is unpacked

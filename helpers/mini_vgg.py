@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from helpers import storage
+from helpers import files as storage
 
 CHANNELS = (16, 48, 96, 192, 256)  # filters of blocks 1 to 5
 CONVOLUTIONS = (2, 2, 2, 2, 2)  # convolutions in each block

@@ -4,8 +4,8 @@ import datetime
 import json
 import platform
 
+from helpers.files import DATA, whole_file
 from helpers.notebook import usable_cores
-from helpers.storage import DATA, whole_file
 
 RUNS = DATA / "runs"
 

@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from helpers.archives import ARCHIVE_ERRORS, load_arrays
 from helpers.arguments import having, number, short
 from helpers.backbones import known, layer_names
+from helpers.files import ARCHIVE_ERRORS, UnwritableError, load_arrays, whole_file
 from helpers.images import load_image, luminance, match_color, resize
-from helpers.storage import UnwritableError, whole_file
 
 INITS = ("content", "recolored", "style", "noise", "blend")
 SMALLEST_SIDE = 32  # pixels: below this, the deep layers of a VGG have no position left

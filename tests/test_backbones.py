@@ -1,8 +1,6 @@
 """Loading networks, what they want as input, and every way in which it can fail. No test touches the network."""
 
-import hashlib
 import inspect
-import io
 import re
 import shutil
 import sys
@@ -13,7 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from helpers import backbones, mini_vgg, storage
+from helpers import backbones, mini_vgg
+from helpers import files as storage
 from helpers.backbones import Backbone, BackboneError, feature_extractor, layer_names, load_backbone, load_classifier
 
 VGG19_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
@@ -427,13 +426,3 @@ def test_damaged_mini_vgg(empty_machine):
     shutil.copy(backbones.BUNDLED / mini_vgg.WEIGHTS, path)
     with pytest.raises(BackboneError, match="mini_vgg.json"):  # the facts are not beside it
         load_classifier(weights=path)
-
-
-def test_a_download_is_checked_against_its_md5(monkeypatch, tmp_path):
-    monkeypatch.undo()
-    monkeypatch.setattr(storage, "_open", lambda *_: io.BytesIO(b"weights"))
-    storage.download("https://example.org/file", tmp_path / "file", hashlib.md5(b"weights").hexdigest())
-    assert (tmp_path / "file").read_bytes() == b"weights"
-    with pytest.raises(storage.DownloadError, match="checksum"):
-        storage.download("https://example.org/file", tmp_path / "other", hashlib.md5(b"others").hexdigest())
-    assert not (tmp_path / "other").exists()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tiny_networks import tiny_vgg
 
-from helpers import arguments, datasets, losses, optimizers, storage, synthetic, tiles
+from helpers import arguments, losses, optimizers, synthetic, tiles
 from helpers.animation import GifRecorder
 from helpers.deepdream import ChannelObjective, DeepDream, GuideObjective, LayerObjective, octave_shapes, zoom
 from helpers.images import ImageError, fitted, load_image, match_color, resize, save_image, to_uint8
@@ -251,16 +251,6 @@ def test_losses_of_things_that_do_not_fit():
             losses.style_loss(FEATURES, gram, 20)
     with pytest.raises(ValueError, match="at least 2 × 2 pixels"):
         losses.total_variation(np.zeros((1, 1, 9, 3)), normalization="mean")
-
-
-def test_sources_and_addresses(tmp_path, monkeypatch):
-    for source in (0, None, [], NAN, "lokal"):
-        with pytest.raises(datasets.DatasetError, match="is not known. Choose one of 'auto'"):
-            datasets.load_mnist(source)
-    monkeypatch.setattr(storage, "_open", lambda *arguments: pytest.fail("it was fetched"))
-    for url in (None, 3, "", "example.org/file"):
-        with pytest.raises(storage.DownloadError, match="is not an https:// address"):
-            storage.download(url, tmp_path / "file", "0" * 64)
 
 
 def test_numbers_that_are_numbers():

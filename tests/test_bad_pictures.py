@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers import images, storage
+from helpers import files as storage
+from helpers import images
 from helpers.images import ImageError, load_image, save_image
 
 PIXELS = np.kron(np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8), np.ones((8, 8, 1), np.uint8))

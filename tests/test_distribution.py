@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from helpers import distribution, storage, training
+from helpers import distribution, training
+from helpers import files as storage
 
 # One program for all: a network and a batch of 40 that know nothing of how many devices there are. The batch is all
 # of the images, so that their order makes no difference; the classes differ in colour, so that there is much to learn.

@@ -5,7 +5,8 @@ import keras
 import numpy as np
 import pytest
 
-from helpers import commands, datasets, networks, recipes, runs, storage, synthetic
+from helpers import commands, datasets, networks, recipes, runs, synthetic
+from helpers import files as storage
 from helpers.commands import _cifar10_benchmark, _cifar10_recipes, _fine_tuning_recipe, _mnist_benchmark
 from helpers.commands._own_process import in_own_process
 

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from helpers import storage
+from helpers import files as storage
 
 BATCH = 128
 

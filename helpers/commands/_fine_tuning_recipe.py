@@ -33,7 +33,8 @@ def run_curve(arguments):
 
     Seeds and sizes may be others than before; images may not. Returns 0 or 1.
     """
-    from helpers import datasets, notebook, runs, storage
+    from helpers import datasets, notebook, runs
+    from helpers import files as storage
 
     notebook.setup(seed=0)
     data = datasets.load_cifar10()
@@ -72,12 +73,12 @@ def _train(data, seed, per_class, method, weights="imagenet"):
     import keras
     import numpy as np
 
-    from helpers import fine_tuning, image_files, training
+    from helpers import fine_tuning, image_folders, training
     from helpers.backbones import load_backbone
 
     keras.utils.set_random_seed(seed)
     order = np.random.default_rng(seed).permutation(len(data.y_train))
-    images, labels = image_files.by_class(data.x_train[order], data.y_train[order], per_class)
+    images, labels = image_folders.by_class(data.x_train[order], data.y_train[order], per_class)
     backbone = load_backbone("mini_vgg", None if method == "from scratch" else weights)
     network = fine_tuning.transfer_network(backbone, len(data.class_names))
     wall, processor = time.perf_counter(), time.process_time()

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from helpers.storage import PROJECT, whole_file
+from helpers.files import PROJECT, whole_file
 
 NOTEBOOKS = PROJECT / "notebooks"
 LARGEST = 6_000_000  # bytes of a notebook

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers import archives, storage
+from helpers import files as archives
+from helpers import files as storage
 from helpers.images import luminance
 
 LARGEST_EPSILON = (

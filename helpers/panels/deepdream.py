@@ -67,7 +67,7 @@ class DeepDreamPanel(Panel):
 from helpers.deepdream import {kind}, DeepDream{"" if stopped_at is None else ", full_size"}
 from helpers.figures import show_images
 from helpers.images import load_image
-from helpers.storage import CACHE
+from helpers.files import CACHE
 
 picture = {self.knobs["image"].code(values["size"])}
 dreamer = DeepDream(load_backbone("{self.backbone.name}"), {objective})

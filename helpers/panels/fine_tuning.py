@@ -7,7 +7,7 @@ import numpy as np
 
 from helpers.backbones import load_backbone
 from helpers.fine_tuning import HEAD, features, mirrored_and_shifted, train_head, transfer_network, unfreeze
-from helpers.image_files import by_class
+from helpers.image_folders import by_class
 from helpers.panels.knobs import choice, log_slider, slider
 from helpers.panels.training import SEED, ClassifierPanel
 
@@ -67,7 +67,7 @@ import numpy as np
 from helpers.backbones import load_backbone
 from helpers.datasets import {loader}
 from helpers.fine_tuning import {", ".join(sorted(used))}
-from helpers.image_files import by_class
+from helpers.image_folders import by_class
 from helpers.training_loop import Training
 
 dataset = {loader}("{self.dataset.source}")

@@ -11,8 +11,8 @@ import ipywidgets as widgets
 import traitlets
 from PIL import Image
 
+from helpers.files import CACHE, whole_file
 from helpers.images import ImageError, load_image, sample_names, to_uint8
-from helpers.storage import CACHE, whole_file
 
 WIDE = widgets.Layout(width="330px")
 LABELS = {"description_width": "105px"}

@@ -64,7 +64,7 @@ class StyleTransferPanel(Panel):
 from helpers.figures import show_images
 from helpers.images import load_image
 from helpers.optimizers import {optimizer.partition("(")[0]}
-from helpers.storage import CACHE
+from helpers.files import CACHE
 from helpers.style_transfer import StyleTransfer
 
 content = {self.knobs["content"].code(values["size"])}

@@ -12,7 +12,7 @@ import time
 import urllib.request
 
 from helpers.commands import execute
-from helpers.storage import PROJECT
+from helpers.files import PROJECT
 
 
 class Lab:
