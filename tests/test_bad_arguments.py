@@ -10,7 +10,7 @@ from tiny_networks import tiny_vgg
 from helpers import arguments, losses, optimizers, synthetic, tiles
 from helpers.animation import GifRecorder
 from helpers.deepdream import ChannelObjective, DeepDream, GuideObjective, LayerObjective, octave_shapes, zoom
-from helpers.images import ImageError, fitted, load_image, match_color, resize, save_image, to_uint8
+from helpers.images import ImageError, resize
 from helpers.style_transfer import StyleTransfer
 
 NAN, INF = float("nan"), float("inf")
@@ -32,9 +32,6 @@ def functions(backbone):
     transfer, dreamer = StyleTransfer(backbone), DeepDream(backbone)
     constant = lambda tile: (1.0, tile)  # noqa: E731
     return {
-        "load_image": lambda **given: load_image(PICTURE, **given),
-        "fitted": lambda **given: fitted((40, 48), **given),
-        "save_image": lambda **given: save_image("never.jpg", PICTURE, **given),
         "total_variation": lambda **given: losses.total_variation(FEATURES, **given),
         "style_loss": lambda **given: losses.style_loss(FEATURES, losses.gram_matrix(FEATURES), **given),
         "gradient_descent": optimizers.gradient_descent,
@@ -62,9 +59,6 @@ def functions(backbone):
 
 OPTIONAL = [value for value in NOT_COUNTS if value is not None]  # where None means "as it is"
 CASES = {
-    "load_image": {"max_side": OPTIONAL},
-    "fitted": {"max_side": NOT_COUNTS},
-    "save_image": {"quality": (*NOT_COUNTS, 101)},
     "total_variation": {"exponent": (*NOT_ABOVE_ZERO, 0.99)},
     "style_loss": {"target_size": NOT_ABOVE_ZERO},
     "gradient_descent": {"rate": NOT_ABOVE_ZERO},
@@ -116,39 +110,13 @@ def test_a_bad_value_is_refused_in_one_line_that_names_its_argument(functions, f
         assert "\n" not in message and len(message) < 300
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda: resize(PICTURE, (0, 5)), lambda: resize(PICTURE, 5), lambda: resize(PICTURE, (2.5, 5)),
-        lambda: resize(PICTURE, "ab"), lambda: resize(PICTURE, None), lambda: load_image(PICTURE, shape=(NAN, 5)),
-        lambda: load_image(PICTURE, shape=(-1, 5)), lambda: load_image(PICTURE, shape=7),
-    ],
-)  # fmt: skip
-def test_a_bad_size_is_refused(call):
-    with pytest.raises(ImageError, match="shape must be .height, width.|(height|width) must be a whole number from 1"):
-        call()
-
-
-@pytest.mark.parametrize("value", ["3", None, {}, [[1], [2, 3]], np.array(["a"]), np.zeros((2, 2, 3), complex)])
-def test_what_holds_no_numbers_is_no_picture(value, tmp_path):
-    for call in (to_uint8, lambda value: match_color(value, PICTURE), lambda value: resize(value, (4, 4))):
-        with pytest.raises(ImageError, match="array of numbers from 0 to 255"):
-            call(value)
-    with pytest.raises(ImageError, match="array of numbers"):
-        save_image(tmp_path / "picture.png", value)
-    assert not list(tmp_path.iterdir())
-
-
 def test_a_picture_of_0_to_1_is_not_taken_for_a_black_one(backbone):
     for call in (
-        load_image,
         lambda image: next(DeepDream(backbone).iterate(image)),
         lambda image: next(StyleTransfer(backbone).iterate(PICTURE, image)),
     ):
         with pytest.raises(ImageError, match="between 0 and 1.*Multiply it by 255"):
             call(PICTURE / 255)
-    assert load_image(np.zeros((4, 4, 3))).max() == 0  # a black picture is one
-    assert load_image(np.ones((4, 4, 3), np.uint8)).max() == 1
 
 
 @pytest.mark.parametrize("picture", [np.full_like(PICTURE, NAN), PICTURE[:20], PICTURE[None], "china", None, 7])
@@ -170,7 +138,7 @@ def test_what_is_no_style_is_refused(backbone, styles):
         StyleTransfer(backbone).stylize(PICTURE, styles, progress=False)
 
 
-def test_names_given_in_the_place_of_things(backbone, tmp_path):
+def test_names_given_in_the_place_of_things(backbone):
     transfer, dreamer = StyleTransfer(backbone), DeepDream(backbone)
     for call, words in (
         (lambda: StyleTransfer("vgg19"), "backbone must be what load_backbone.* got 'vgg19'"),
@@ -183,7 +151,6 @@ def test_names_given_in_the_place_of_things(backbone, tmp_path):
         (lambda: transfer.stylize(PICTURE, PICTURE, checkpoint=True), "checkpoint must be the path of a file"),
         (lambda: dreamer.dream(PICTURE, recorder=GifRecorder), "recorder must be a GifRecorder"),
         (lambda: zoom(dreamer, PICTURE, recorder="zoom.gif"), "recorder must be a GifRecorder"),
-        (lambda: save_image(PICTURE, tmp_path / "a.png"), "path, the first argument.* got an array of shape"),
         (lambda: GifRecorder(None), "path must be the path of a file"),
         (lambda: next(transfer.iterate(PICTURE, PICTURE, init="photo")), "init must be an array or one of .*noise"),
     ):  # fmt: skip
