@@ -17,7 +17,7 @@ FOLDER = DATA / "images"
 LARGEST = 100_000_000  # pixels; a file that claims more is refused before it is unpacked
 DIRECT = 4_000_000  # pixels; a file of more is shrunk in two steps where it is much too large
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # of R, G and B in Y of YIQ (ITU-R BT.601)
-_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 _PHOTOGRAPHS = {  # in packages that the course needs anyway
     "china": ("sklearn", "datasets/images/china.jpg"),
     "flower": ("sklearn", "datasets/images/flower.jpg"),
@@ -56,6 +56,22 @@ def load_image(source, max_side=None, shape=None):
     else:
         image = _from_file(source, goal)
     return np.clip(image if shape is None else _middle(image, shape), 0, 255)
+
+
+def image_array(smallest=1):
+    """Return a rule of `helpers.check` for images as arrays, at least `smallest` pixels a side; see `load_image`."""
+    expected = "an image as an array, as load_image(...) returns it"
+
+    def rule(value):
+        if not np.ndim(getattr(value, "shape", 0)):
+            raise TypeError(expected)
+        image = load_image(np.asarray(value))
+        if min(image.shape[:2]) < smallest:
+            raise ValueError(f"at least {smallest} pixels on each side")
+        return image
+
+    rule.expected = expected
+    return rule
 
 
 def sample_names():
@@ -140,9 +156,9 @@ def save_image(path, image, quality=95):
     """
     path = arguments.path("path, the first argument of save_image,", path, ImageError)
     quality = number("quality", quality, 1, 100, whole=True, error=ImageError)
-    if path.suffix.lower() not in _ENDINGS:
+    if path.suffix.lower() not in ENDINGS:
         raise ImageError(
-            f"Cannot tell a picture format from {path.name!r}. End the name with one of {', '.join(_ENDINGS)}."
+            f"Cannot tell a picture format from {path.name!r}. End the name with one of {', '.join(ENDINGS)}."
         )
     pixels = to_uint8(image)
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[-1] != 3) or not pixels.size:
@@ -260,7 +276,7 @@ def _pictures():
     if not FOLDER.is_dir():
         return {}
     return {
-        path.stem: path for path in sorted(FOLDER.iterdir()) if path.suffix.lower() in _ENDINGS and path.name[0] != "."
+        path.stem: path for path in sorted(FOLDER.iterdir()) if path.suffix.lower() in ENDINGS and path.name[0] != "."
     }
 
 

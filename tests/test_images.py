@@ -233,3 +233,8 @@ def test_other_errors(tmp_path):
         match_color(PICTURE, PICTURE, "hue")
     with pytest.raises(ImageError, match="height must be a whole number from 1, got 0"):
         resize(PICTURE, (0, 5))
+
+
+def test_luminance_by_hand():
+    pixels = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [100, 100, 100]]])
+    np.testing.assert_allclose(images.luminance(pixels), [[76.245, 149.685, 29.07, 100]], rtol=1e-5)
