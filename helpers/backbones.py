@@ -57,6 +57,7 @@ class Classifier:
         model: a `keras.Model` from preprocessed pictures to logits, `(batch, classes)`.
         preprocess: as in `Backbone`.
         class_names: the classes, in the order of the logits.
+        smallest_side: as in `Backbone`.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Classifier:
     preprocess: Callable
     class_names: tuple
     source: str
+    smallest_side: int = 32
 
     def top(self, image, count=5):
         """Return the `count` most probable classes of one picture, `[(class name, probability 0–1), ...]`, best first.

@@ -16,7 +16,7 @@ FOLDER = DATA / "images"
 LARGEST = 100_000_000  # pixels; a file with more is refused before it is unpacked
 DIRECT = 4_000_000  # pixels; a larger file is shrunk in two steps, the first of them on bytes, which saves memory
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # weights of R, G and B in Y of YIQ (ITU-R BT.601)
-_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 _PHOTOGRAPHS = {  # in packages that the course needs anyway
     "china": ("sklearn", "datasets/images/china.jpg"),
     "flower": ("sklearn", "datasets/images/flower.jpg"),
@@ -90,6 +90,22 @@ def load_image(source, max_side=None, shape=None):
     return np.clip(image, 0, 255, out=image)
 
 
+def image_array(smallest=1):
+    """Return a rule of `helpers.check` for images as arrays, at least `smallest` pixels a side; see `load_image`."""
+    expected = "an image as an array, as load_image(...) returns it"
+
+    def rule(value):
+        if not np.ndim(getattr(value, "shape", 0)):
+            raise TypeError(expected)
+        image = load_image(np.asarray(value))
+        if min(image.shape[:2]) < smallest:
+            raise ValueError(f"at least {smallest} pixels on each side")
+        return image
+
+    rule.expected = expected
+    return rule
+
+
 def sample_names():
     """Return the names that `sample_image` knows, sorted: three photographs, and every image in `data/images/`."""
     return sorted(_samples())
@@ -127,8 +143,8 @@ def to_uint8(image):
 
 
 def _image_path(value):
-    if not isinstance(value, str | os.PathLike) or Path(value).suffix.lower() not in _ENDINGS:
-        raise ValueError(f"the path of a file that ends in one of {', '.join(_ENDINGS)}")
+    if not isinstance(value, str | os.PathLike) or Path(value).suffix.lower() not in ENDINGS:
+        raise ValueError(f"the path of a file that ends in one of {', '.join(ENDINGS)}")
     return Path(value)
 
 
@@ -191,7 +207,7 @@ def _samples():
         if spec and (path := Path(spec.submodule_search_locations[0]) / file).is_file():
             found[name] = path
     own = sorted(FOLDER.iterdir()) if FOLDER.is_dir() else []
-    return found | {path.stem: path for path in own if path.suffix.lower() in _ENDINGS and path.name[0] != "."}
+    return found | {path.stem: path for path in own if path.suffix.lower() in ENDINGS and path.name[0] != "."}
 
 
 def _from_array(array, goal):

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 import zipfile
-from types import SimpleNamespace
 
 import h5py
 import keras
@@ -18,8 +17,6 @@ from test_files import small_disk
 from helpers import backbones, checkpoints, files, images, mini_vgg, runs, synthetic
 from helpers.animation import GifRecorder
 from helpers.images import save_image
-from helpers.style_runs import Position, Record, save_checkpoint
-from helpers.style_transfer import StyleTransfer
 
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
 
@@ -27,12 +24,6 @@ NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
 def recorder(path):
     made = GifRecorder(path)
     made.add(NOISE)
-    return made
-
-
-def record():
-    made = Record()
-    made.history, made.image = {"total": [1.0, 2.0]}, NOISE.astype(np.float32)
     return made
 
 
@@ -78,42 +69,6 @@ def test_a_folder_that_cannot_be_written_is_named(writer, tmp_path):
     assert contents(tmp_path) == {"taken": b"a file"}
 
 
-def test_a_run_goes_on_where_its_checkpoint_cannot_be_written(tmp_path, capsys):
-    (tmp_path / "taken").write_text("a file")
-    assert save_checkpoint(tmp_path / "run.npz", "mark", Position(image=NOISE, best=NOISE), record())
-    before = contents(tmp_path)
-    for path in (tmp_path / "taken" / "run.npz", tmp_path / "run.npz"):
-        with small_disk(2000 if path.parent == tmp_path else resource.RLIM_INFINITY):
-            assert save_checkpoint(path, "mark", Position(image=NOISE, best=NOISE), record()) is None
-        said = capsys.readouterr().out
-        assert said.count("\n") == 1 and "run.npz cannot be written" in said and "goes on without checkpoints" in said
-    assert contents(tmp_path) == before
-
-    keras.utils.set_random_seed(0)
-    inputs = keras.Input((None, None, 3))
-    network = keras.Model(inputs, keras.layers.Conv2D(4, 3, activation="relu", name="first")(inputs))
-    tiny = SimpleNamespace(
-        name="tiny",
-        source="random weights",
-        model=network,
-        preprocess=lambda image: image,
-        style_layers=("first",),
-        content_layers=("first",),
-    )
-    transfer = StyleTransfer(tiny)
-    settings = dict(steps=6, progress=False, checkpoint=tmp_path / "taken" / "run.npz", checkpoint_every=2)
-    result = transfer.stylize(NOISE, NOISE[::-1], **settings)
-    assert len(result.history["total"]) == 6 and not result.interrupted
-    assert capsys.readouterr().out.count("goes on without") == 1
-
-    settings["checkpoint"] = tmp_path / "run.npz"
-    unknown = bytearray(before["run.npz"])
-    unknown[unknown.index(b"PK\x01\x02") + 10] ^= 1  # the method of compression
-    for damaged in (b"", b"half", before["run.npz"][:-200], bytes(unknown), zipped({"a.npy": b"x"})):
-        (tmp_path / "run.npz").write_bytes(damaged)
-        with pytest.raises(ValueError, match="run.npz cannot be read as a checkpoint.*or pass resume=False"):
-            transfer.stylize(NOISE, NOISE[::-1], **settings, resume=True)
-        assert (tmp_path / "run.npz").read_bytes() == damaged
 
 
 def zipped(files):

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from helpers.deepdream import octave_shapes
 from helpers.images import fitted, load_image, luminance, match_color, resize, save_image, to_uint8
 from helpers.losses import content_loss, gram_matrix, style_loss, total_variation
-from helpers.style_runs import scale_counts, scale_shapes
+from helpers.style_transfer import scale_shapes, scale_steps
 from helpers.tiles import fading_tiles
 
 tried = settings(deadline=None, derandomize=True, max_examples=40, database=None)
@@ -195,7 +195,7 @@ def test_octaves_rise_by_the_ratio_from_the_smallest_to_the_picture(shape, octav
 @given(st.integers(1, 500), st.integers(1, 6))
 def test_steps_are_shared_evenly_and_all_of_them(steps, scales):
     assume(steps >= scales)
-    counts = scale_counts(steps, scales)
+    counts = scale_steps(steps, scales)
     assert sum(counts) == steps and len(counts) == scales
     assert min(counts) >= 1 and max(counts) - min(counts) <= 1 and counts == sorted(counts)
 

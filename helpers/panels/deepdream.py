@@ -1,5 +1,7 @@
 """The panel of DeepDream."""
 
+from types import SimpleNamespace
+
 from helpers.deepdream import ChannelObjective, DeepDream, LayerObjective, full_size, layer_channels
 from helpers.figures import plot_history
 from helpers.panels.knobs import PictureChooser, choice, slider
@@ -35,11 +37,9 @@ class DeepDreamPanel(Panel):
     def steps(self, values):
         """Load the picture and yield the steps of `DeepDream.iterate`."""
         self._original = self.knobs["image"].load(values["size"])
-        yield from self._fitting(values).iterate(self._original, **{name: values[name] for name in SETTINGS})
-
-    def losses(self, step):
-        """Return the objective, which climbs."""
-        return {"loss": step.loss}
+        settings = {name: values[name] for name in SETTINGS}
+        for number, step in enumerate(self._fitting(values).iterate(self._original, **settings), 1):
+            yield SimpleNamespace(number=number, **vars(step))
 
     def frame(self, step):
         """Return the dream at full size."""
@@ -61,7 +61,8 @@ class DeepDreamPanel(Panel):
         if stopped_at is None:
             run = f"image = dreamer.dream(\n    picture,\n{settings}).image\n"
         else:
-            run = f"for step in dreamer.iterate(\n    picture,\n{settings}):\n    if step.number == {stopped_at}:\n"
+            run = f"steps = dreamer.iterate(\n    picture,\n{settings})\n"
+            run += f"for number, step in enumerate(steps, 1):\n    if number == {stopped_at}:\n"
             run += "        break\nimage = full_size(step.image, picture)\n"
         return f"""from helpers.backbones import load_backbone
 from helpers.deepdream import {kind}, DeepDream{"" if stopped_at is None else ", full_size"}

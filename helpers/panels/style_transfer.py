@@ -1,16 +1,18 @@
 """The panel of style transfer."""
 
+from types import SimpleNamespace
+
 from helpers.backbones import layer_names
 from helpers.optimizers import adam, gradient_descent, lbfgs
 from helpers.panels.knobs import PictureChooser, choice, log_slider, several, slider
 from helpers.panels.panel import Panel
-from helpers.style_runs import INITS, Record
-from helpers.style_transfer import StyleTransfer
+from helpers.run import Record
+from helpers.style_transfer import INITS, StyleTransfer
 
 OPTIMIZERS = {  # what a cell calls, what it is called here, what makes it
     "lbfgs()": ("L-BFGS", lbfgs),
-    "adam(rate=6)": ("Adam, rate 6", adam),
-    "gradient_descent(rate=2)": ("gradient descent, rate 2", gradient_descent),
+    "adam(learning_rate=6)": ("Adam, learning rate 6", adam),
+    "gradient_descent(learning_rate=2)": ("gradient descent, learning rate 2", gradient_descent),
 }
 
 
@@ -46,7 +48,9 @@ class StyleTransferPanel(Panel):
         content, style = self.knobs["content"].load(values["size"]), self.knobs["style"].load()
         transfer = self._fitting(values, content.shape, style.shape)
         settings = {name: values[name] or None for name in ("init", "steps", "preserve_color")}
-        yield from transfer.iterate(content, style, optimizer=OPTIMIZERS[values["optimizer"]][1](), **settings)
+        optimizer = OPTIMIZERS[values["optimizer"]][1]()
+        for number, step in enumerate(transfer.iterate(content, style, optimizer=optimizer, **settings), 1):
+            yield SimpleNamespace(number=number, **vars(step))
 
     def losses(self, step):
         """Keep the best image, and return the weighted terms."""
