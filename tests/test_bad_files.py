@@ -2,7 +2,6 @@
 
 import io
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -67,8 +66,6 @@ def test_a_folder_that_cannot_be_written_is_named(writer, tmp_path):
     with pytest.raises(files.UnwritableError, match="taken.* cannot be written"):
         WRITERS[writer](tmp_path / "taken" / "file.npz")
     assert contents(tmp_path) == {"taken": b"a file"}
-
-
 
 
 def zipped(files):
