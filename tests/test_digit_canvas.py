@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from helpers.digits import as_mnist
+from helpers.digit_canvas import as_mnist
 
 
 def centre_of_mass(image):
