@@ -58,7 +58,7 @@ def live(function, **knobs):
             list or a dict {label: value} a dropdown, a bool a checkbox, a str a text box; or `log_slider(...)`,
             `image_choice()`, `several(...)`. A parameter without a knob keeps its default; a bool or a text gets a box.
 
-    The time left is shown if the steps say `of`, or if a parameter `steps` counts them. Accuracies are in percent.
+    The time left is shown if the steps say `of`, or if a knob `steps` counts them. Accuracies are in percent.
 
     Raises:
         TypeError: if a knob fits no parameter or is of no such kind, or a parameter has no default.
@@ -88,9 +88,9 @@ def several(options):
 
 
 def _knob(name, kind, value):
-    """Return the widget of a parameter that starts at `value`."""
+    """Return the widget of a parameter that starts at `value`, or None if it keeps its default."""
     if kind is None and not isinstance(value, bool | str):
-        return widgets.fixed(value)
+        return None
     if kind is None or isinstance(kind, bool | str):
         kind = value
     if isinstance(kind, tuple) and len(kind) in (2, 3):
@@ -99,9 +99,10 @@ def _knob(name, kind, value):
         kind = (min(low, value), max(high, value), step)  # a default outside of the range widens it
     elif isinstance(kind, list):
         kind = {str(choice): choice for choice in (kind if value in kind else [value, *kind])}
-    if isinstance(kind, dict) and value in kind.values():
-        kind = functools.partial(Choice, kind)
-    made = kind(value) if callable(kind) else widgets.interactive.widget_from_abbrev(kind, value)
+    if isinstance(kind, dict):
+        made = Choice(kind, value) if value in kind.values() else None
+    else:
+        made = kind(value) if callable(kind) else widgets.interactive.widget_from_abbrev(kind, value)
     if made is None:
         raise TypeError(f"{name}={kind!r} is no knob for {value!r}. Give (low, high), a list, log_slider(low, high), …")
     made.description, made.continuous_update = name.replace("_", " ").capitalize(), False
@@ -216,7 +217,8 @@ class Panel(widgets.VBox):
         for name, parameter in parameters.items():
             if parameter.default is parameter.empty:
                 raise TypeError(f"{self.name}: give the parameter {name} a default; its knob starts there.")
-            self.knobs[name] = _knob(name, knobs.get(name), parameter.default)
+            if knob := _knob(name, knobs.get(name), parameter.default):
+                self.knobs[name] = knob
         self._defaults, self.buttons = {name: knob.value for name, knob in self.knobs.items()}, {}
         for action, (text, icon, tip) in BUTTONS.items():
             self.buttons[action] = widgets.Button(description=text, icon=icon, tooltip=tip)
@@ -226,11 +228,10 @@ class Panel(widgets.VBox):
         self.message, self.listing = widgets.HTML(), widgets.HTML()
         self.image = LiveImage(description=f"{self.name}: the image")
         self.curve = LiveImage(description=f"{self.name}: the curves")
-        seen = [knob for knob in self.knobs.values() if isinstance(knob, widgets.Widget)]
-        choices = [knob for knob in seen if isinstance(knob, ImageChoice)]
+        choices = [knob for knob in self.knobs.values() if isinstance(knob, ImageChoice)]
         buttons, line = widgets.HBox([*self.buttons.values()]), widgets.HBox([self.progress, self.left, self.message])
         views = widgets.HBox([self.image, self.curve])
-        column = widgets.VBox([knob for knob in seen if knob not in choices]).add_class("atelier-knobs")
+        column = widgets.VBox([knob for knob in self.knobs.values() if knob not in choices]).add_class("atelier-knobs")
         run = widgets.VBox([buttons, line, views, self.listing]).add_class("atelier-run")
         super().__init__([*choices, widgets.HBox([column, run])])
         self.add_class("atelier-panel")
@@ -345,12 +346,13 @@ class Panel(widgets.VBox):
 
     def _draw(self):
         number, passed = len(self._record.rows), time.perf_counter() - self._paces[0].began
-        self.left.value = f"step {number}"
+        text = f"step {number}"
         if isinstance(self._of, int):
             self.progress.max, self.progress.value = self._of, number
             seconds = passed / max(1, number - 1) * max(0, self._of - number)
-            self.left.value += f" of {self._of}, "
-            self.left.value += f"{seconds:.0f} s left" if seconds < 90 else f"{seconds / 60:.0f} min left"
+            left = f"{seconds:.0f} s left" if seconds < 90 else f"{seconds / 60:.0f} minutes left"
+            text += f" of {self._of}, {left}" if number < self._of else f" of {self._of}"
+        self.left.value = text
         if self._image is not None:
             self.image.show(_encoded(_picture(self._image, SHOWN)))
             self._image = None
