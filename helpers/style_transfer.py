@@ -98,7 +98,7 @@ class StyleTransfer:
             content: `(height, width, 3)`, 0–255. It gives the size even where `content_weight` is 0.
             styles: one such array, of any size, or a list of them.
             init: where to start: `"content"`, `"recolored"` (the content in the colours of the first style), `"style"`
-                (the first one, cut to size), `"noise"`, `"blend"` (half content, half noise), or an array, to be resized.
+                (the first one, cut to size), `"noise"`, `"blend"` (half content, half noise), or an array.
             optimizer: `lbfgs()` (the default), `adam(...)` or `gradient_descent(...)`.
             steps: evaluations in all, shared evenly among the scales, or a list with a number for each scale.
             scales: coarse to fine. A number n stands for n sizes, each twice the one before; a list gives each as a

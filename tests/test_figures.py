@@ -182,3 +182,15 @@ def test_embeddings_have_a_colour_for_each_class_and_one_scale_in_a_film():
 def test_long_class_names_do_not_run_into_each_other_in_a_confusion():
     short, long = (figures.plot_confusion(np.eye(2), names).axes[0] for names in ("ab", ["airplane", "automobile"]))
     assert [axis.get_xticklabels()[0].get_rotation() for axis in (short, long)] == [0, 45]
+
+
+def test_a_prediction_sheet_names_what_is_predicted_in_red_where_it_is_wrong():
+    images, labels = np.zeros((7, 8, 8), np.uint8), np.arange(7)
+    right = figures.prediction_sheet(images, labels, np.eye(7) * 0.9 + 0.01, "abcdefg")
+    wrong = figures.prediction_sheet(images, labels, np.roll(np.eye(7), 1, axis=1) * 0.9 + 0.01, "abcdefg")
+
+    def red(sheet):
+        return ((sheet[..., 0] > 150) & (sheet[..., 1] < 100)).sum()
+
+    assert right.shape == wrong.shape == (2 * 124, 5 * 104, 3) and right.dtype == np.uint8
+    assert red(right) == 0 < red(wrong)

@@ -10,12 +10,9 @@ import sys
 import nbformat
 import numpy as np
 
-from helpers import backbones, datasets, files
+from helpers import backbones, datasets, files, live
 from helpers.animation import GifRecorder
-from helpers.images import save_image
 from helpers.notebook import show_source
-from helpers.panels import knobs, panel
-from helpers.panels.digit import bars
 
 SCRIPT = "<script>alert(1)</script>"
 
@@ -82,42 +79,19 @@ def test_source_is_escaped():
     assert "<script" not in shown and "&lt;script&gt;" in shown
 
 
-class Named(panel.Panel):
-    """A panel whose knob, code and error hold what a file's name may."""
-
-    title, file_name = "Named", "named"
-
-    def __init__(self):
-        super().__init__({"picture": knobs.choice(SCRIPT, [SCRIPT, "b"], SCRIPT)})
-
-    def code(self, values, stopped_at=None):
-        return f"load_image({values['picture']!r})"
-
-
 def test_a_panel_shows_names_and_errors_as_text():
-    made = Named()
-    made.show_code()
-    made.say_error(ValueError(f"{SCRIPT} is no picture"))
-    page = made._repr_mimebundle_()["text/html"]
-    for shown in (made.listing.value, made.message.value, page):
+    def run(name=SCRIPT):
+        yield name
+
+    panel = live.live(run, name=[SCRIPT, "b"])
+    panel.show_code()
+    panel._say_error(ValueError(SCRIPT))
+    for shown in (panel.listing.value, panel.message.value):
         assert "<script" not in shown and "script&gt;" in shown
-    assert "<script" not in bars(np.full(10, 0.1))
-
-
-def test_an_uploads_name_becomes_a_plain_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(knobs, "UPLOADS", tmp_path)
-    save_image(tmp_path / "a.png", np.full((40, 40, 3), 99))
-    picture = (tmp_path / "a.png").read_bytes()
-    chooser = knobs.PictureChooser("Picture", "china")
-    chooser.upload(f"{SCRIPT}'\"../../up.png", picture)
-    assert chooser.problem == "" and re.fullmatch(r"[\w.-]+", chooser.value)
-    assert {path.parent for path in tmp_path.rglob("*")} == {tmp_path}
-    assert "<" not in chooser.code()
-    compile(chooser.code(), "cell", "eval")
 
 
 def test_scripts_of_the_panels_put_names_in_as_text():
-    for path in files.PROJECT.glob("helpers/panels/*.js"):
+    for path in files.PROJECT.glob("helpers/*.js"):
         script = path.read_text()
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", script)
 
@@ -131,10 +105,14 @@ def test_nothing_listens():
         "import asyncio, psutil\n"
         "from helpers.notebook import setup\n"
         "setup(0)\n"
-        "from helpers import animation, controls, datasets, deepdream, distribution, run_loop, style_transfer\n"
+        "from helpers import animation, datasets, deepdream, distribution, live, style_transfer\n"
         "distribution.strategy()\n"
+        "def run():\n"
+        "    yield 1\n"
         "async def go():\n"
-        "    await run_loop.RunLoop(lambda step: None, lambda *end: None).start(lambda: iter(range(3)))\n"
+        "    panel = live.live(run)\n"
+        "    panel.run()\n"
+        "    await panel.task\n"
         "asyncio.run(go())\n"
         "print([c.laddr for c in psutil.Process().net_connections('inet') if c.status == 'LISTEN'])\n"
     )

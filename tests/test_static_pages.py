@@ -42,7 +42,7 @@ def test_every_picture_and_film_is_on_the_page(path):
 def test_a_panel_is_a_sentence_on_the_page_and_no_widget(path):
     notebook = execute.read(path)
     page, _ = nbconvert.HTMLExporter().from_notebook_node(notebook)
-    panels = [cell for cell in notebook.cells if re.search(r"^\w+_panel\(", cell.source, re.MULTILINE)]
+    panels = [cell for cell in notebook.cells if re.search(r"^(live|DigitCanvas)\(", cell.source, re.MULTILINE)]
     assert len(panels) >= 1
     assert page.count("run this cell in JupyterLab") == len(panels)
     assert "widget-view+json" not in page and "Error displaying widget" not in page
