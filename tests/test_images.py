@@ -147,6 +147,8 @@ def test_resize_keeps_a_mean_and_odd_sizes():
     assert image.mean() == pytest.approx(PICTURE.mean(), rel=0.02)
     np.testing.assert_array_equal(resize(PICTURE, (40, 60)), PICTURE)
     np.testing.assert_allclose(resize(np.full((9, 9, 3), 77.25), (30, 20)), 77.25, rtol=1e-5)
+    stripes = np.tile([[[0.0]], [[255.0]]], (20, 40, 3))
+    assert np.abs(resize(stripes, (10, 10))[2:-2] - 127.5).max() < 10  # smoothed, not every fourth line
 
 
 def test_to_uint8_rounds_and_clips_before_the_cast():
@@ -161,6 +163,11 @@ def test_save_and_load(tmp_path, name):
     save_image(tmp_path / name, smooth)
     np.testing.assert_allclose(load_image(tmp_path / name), smooth, atol=12)
     assert len(list((tmp_path / name).parent.iterdir())) == 1
+
+
+def test_luminance_weighs_green_most_and_blue_least():
+    colours = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [10, 20, 30]]])
+    np.testing.assert_allclose(images.luminance(colours), [[76.245, 149.685, 29.07, 255, 18.15]], rtol=1e-5)
 
 
 def test_match_by_luminance_keeps_brightness_and_takes_hues():
