@@ -44,8 +44,11 @@ def pytest_collect_file(file_path, parent):
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with what takes longest, so that the workers end at about the same time."""
-    items.sort(key=lambda item: not ("browser" in item.path.parts or isinstance(item, Cell)))
+    """Mark notebooks and the browser's tests as slow, and begin with them, so that the workers end together."""
+    long = {item for item in items if "browser" in item.path.parts or isinstance(item, Cell)}
+    for item in long:
+        item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: item not in long)
 
 
 class Notebook(IPyNbFile):
@@ -72,11 +75,6 @@ class Notebook(IPyNbFile):
 
 class Cell(IPyNbCell):
     """A code cell whose outputs are looked at, whether they are compared or not."""
-
-    def __init__(self, *arguments, **named):
-        """Mark it: the fast tests leave it out."""
-        super().__init__(*arguments, **named)
-        self.add_marker(pytest.mark.slow)
 
     def runtest(self):
         """Run it, unless a cell before it failed."""

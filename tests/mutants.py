@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 from typing import NamedTuple
 
@@ -184,13 +185,17 @@ def start(folder, tests):
     log = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    import pytest
-
-    options = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", "--no-header"]
     code = 3
     try:
+        import pytest
+
+        options = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", "--no-header"]
         code = pytest.main([*options, *(f"tests/{test}" for test in tests.split())])
+    except BaseException:
+        traceback.print_exc()
     finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(int(code))
 
 
@@ -252,7 +257,6 @@ def main():
     began = time.monotonic()
     os.environ |= {"MPLBACKEND": "Agg", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     os.environ |= dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1")
-    import hypothesis  # noqa: F401
     import keras  # noqa: F401 - in memory before the first fork; nothing of it may run, as threads do not survive one
     import scipy.ndimage  # noqa: F401
     import sklearn.metrics  # noqa: F401
