@@ -28,7 +28,8 @@ class Mutant(NamedTuple):
         module: path of the file in `helpers/`.
         text: what stands there, exactly once.
         replacement: what is put in its place.
-        tests: what to run: files of `tests/`, or single tests of theirs.
+        tests: the file of `tests/` that should notice it.
+        word: that its tests' names should hold, as for pytest's `-k`; all of its tests are run without one.
     """
 
     name: str
@@ -36,78 +37,87 @@ class Mutant(NamedTuple):
     text: str
     replacement: str
     tests: str
+    word: str = ""
 
 
 # fmt: off
 KEPT = [
-    Mutant("no flip", "augmentation.py", "(0.5 if flip else 0.0)", "0.0", "test_augmentation.py"),
-    Mutant("flip all", "augmentation.py", "(0.5 if flip else 0.0)", "1.0", "test_augmentation.py"),
+    Mutant("no flip", "augmentation.py", "(0.5 if flip else 0.0)", "0.0", "test_augmentation.py", "window_is_one"),
+    Mutant("flip all", "augmentation.py", "(0.5 if flip else 0.0)", "1.0", "test_augmentation.py", "window_is_one"),
     Mutant("a fixed crop", "augmentation.py",
            "tf.random.uniform([count], -shift, size - side + shift + 1, tf.int32)", "tf.fill([count], size - side)",
-           "test_augmentation.py"),
+           "test_augmentation.py", "window_is_one"),
     Mutant("no shift", "augmentation.py", "side or images.shape[1], shift))", "side or images.shape[1]))",
-           "test_augmentation.py"),
+           "test_augmentation.py", "flipped"),
     Mutant("no contrast", "augmentation.py", "random_contrast(random_brightness(images))", "random_brightness(images)",
-           "test_augmentation.py"),
+           "test_augmentation.py", "standardising"),
     Mutant("one contrast for a batch", "augmentation.py", "[tf.shape(images)[0], 1, 1, 1]", "[1, 1, 1, 1]",
-           "test_augmentation.py"),
-    Mutant("inputs too small", "augmentation.py", "- 121.0) / 64.0", "- 121.0) / 255.0", "test_augmentation.py"),
+           "test_augmentation.py", "contrast_scales"),
+    Mutant("inputs too small", "augmentation.py", "- 121.0) / 64.0", "- 121.0) / 255.0",
+           "test_augmentation.py", "test_scaled"),
     Mutant("the corner for the centre", "augmentation.py",
-           "(images.shape[1] - side) // 2, (images.shape[2] - side) // 2", "0, 0", "test_augmentation.py"),
+           "(images.shape[1] - side) // 2, (images.shape[2] - side) // 2", "0, 0", "test_augmentation.py", "centre_is"),
     Mutant("no shear", "training.py", "-size * tf.sin(angle) + amount(shear)", "-size * tf.sin(angle)",
-           "test_training.py"),
-    Mutant("no scaling", "training.py", "1 + amount(scale)", "tf.ones([count])", "test_training.py"),
-    Mutant("no rotation", "training.py", "amount(rotation * np.pi / 180)", "tf.zeros([count])", "test_training.py"),
+           "test_training.py", "shears"),
+    Mutant("no scaling", "training.py", "1 + amount(scale)", "tf.ones([count])", "test_training.py", "scales_from"),
+    Mutant("no rotation", "training.py", "amount(rotation * np.pi / 180)", "tf.zeros([count])",
+           "test_training.py", "turns_by"),
     Mutant("shuffle(2)", "training.py", ".shuffle(len(images), seed=seed)", ".shuffle(2, seed=seed)",
-           "test_training.py"),
+           "test_training.py", "drawn_from_all"),
     Mutant("the same order in every epoch", "training.py", "order = random.permutation(len(images))",
-           "order = np.arange(len(images))", "test_training.py"),
-    Mutant("no mirrored look", "training.py", "images[:, :, ::-1]", "images", "test_training.py"),
+           "order = np.arange(len(images))", "test_training.py", "every_image_once_per"),
+    Mutant("no mirrored look", "training.py", "images[:, :, ::-1]", "images", "test_training.py", "mirrored"),
     Mutant("predictions with dropout", "training.py", "model(images, training=False)", "model(images, training=True)",
-           "test_training.py"),
+           "test_training.py", "predict_is"),
     Mutant("no warm-up", "training.py", "rising = 0.04 + 0.96 * done / self.warmup", "rising = 1.0 + 0 * done",
-           "test_training.py"),
+           "test_training.py", "one_cycle_rises"),
     Mutant("images left at 0-255", "training.py", "images.astype(np.float32) / 255", "images.astype(np.float32)",
-           "test_training.py"),
+           "test_training.py", "as_input"),
     Mutant("residual branch of zeros", "networks.py", "([x, convolution(x, features)])",
-           "([x, convolution(0 * x, features)])", "test_networks.py"),
+           "([x, convolution(0 * x, features)])", "test_networks.py", "a_block_adds"),
     Mutant("no skip connection", "networks.py", "([x, convolution(x, features)])",
-           "([0 * x, convolution(x, features)])", "test_networks.py"),
+           "([0 * x, convolution(x, features)])", "test_networks.py", "a_block_adds"),
     Mutant("dropout 0 for digits", "networks.py", "layers.Dropout(dropout)(x)", "layers.Dropout(0.0)(x)",
-           "test_networks.py"),
-    Mutant("fewer neighbours", "networks.py", "<= self.radius", "< self.radius", "test_networks.py"),
+           "test_networks.py", "dropout"),
+    Mutant("fewer neighbours", "networks.py", "<= self.radius", "< self.radius", "test_networks.py", "response"),
     Mutant("no augmentation in fine-tuning", "fine_tuning.py", "augment = mirrored_and_shifted", "augment = None",
-           "test_fine_tuning.py"),
-    Mutant("no shift in fine-tuning", "fine_tuning.py", "shift=images.shape[1] // 8", "shift=0", "test_fine_tuning.py"),
+           "test_fine_tuning.py", "trained_on"),
+    Mutant("no shift in fine-tuning", "fine_tuning.py", "shift=images.shape[1] // 8", "shift=0",
+           "test_fine_tuning.py", "trained_on"),
     Mutant("dropout 0 in fine-tuning", "fine_tuning.py", "layers.Dropout(dropout)(mean)", "layers.Dropout(0.0)(mean)",
-           "test_fine_tuning.py"),
+           "test_fine_tuning.py", "dropout"),
     Mutant("momentum 0 in fine-tuning", "fine_tuning.py", "super().__init__(learning_rate, momentum, nesterov=nesterov",
-           "super().__init__(learning_rate, 0.0, nesterov=False", "test_fine_tuning.py"),
+           "super().__init__(learning_rate, 0.0, nesterov=False", "test_fine_tuning.py", "by_hand"),
     Mutant("no clipping", "fine_tuning.py", "factor * shortened(grad, self.clip_norm)", "factor * grad",
-           "test_fine_tuning.py"),
+           "test_fine_tuning.py", "shortened"),
     Mutant("a head from random numbers", "fine_tuning.py", "[np.zeros_like(weight) for", "[weight for",
-           "test_fine_tuning.py"),
+           "test_fine_tuning.py", "begins_at_zero"),
     Mutant("a body that is not frozen", "fine_tuning.py", "body.trainable = False", "body.trainable = True",
-           "test_fine_tuning.py"),
+           "test_fine_tuning.py", "only_the_head"),
     Mutant("momentum 0", "recipes.py", "momentum=0.9, nesterov=True", "momentum=0.0, nesterov=False",
-           "test_recipes.py::test_clipping_shortens_all_gradients_together"),
+           "test_recipes.py", "clipping"),
     Mutant("no label smoothing", "recipes.py", "label_smoothing=smoothing", "label_smoothing=0.0",
-           "test_recipes.py::test_smoothed_labels_share_out_what_they_take"),
+           "test_recipes.py", "smoothed"),
     Mutant("no weight decay", "recipes.py", "weight_decay=decay", "weight_decay=None",
-           "test_recipes.py::test_weight_decay_takes_from_kernels_alone"),
-    Mutant("jet for heat", "figures.py", 'cmap="inferno"', 'cmap="jet"', "test_figures.py"),
-    Mutant("jet for feature maps", "figures.py", 'title, "magma"', 'title, "jet"', "test_figures.py"),
-    Mutant("jet for confusion", "figures.py", 'shares, cmap="magma"', 'shares, cmap="jet"', "test_figures.py"),
-    Mutant("mistakes in black", "figures.py", '"crimson"', '"black"', "test_figures.py"),
-    Mutant("a film without its hold", "animation.py", "each + 1000 * self.hold", "each", "test_animation.py"),
+           "test_recipes.py", "weight_decay"),
+    Mutant("jet for heat", "figures.py", 'cmap="inferno"', 'cmap="jet"', "test_figures.py", "lighter"),
+    Mutant("jet for feature maps", "figures.py", 'title, "magma"', 'title, "jet"', "test_figures.py", "lighter"),
+    Mutant("jet for confusion", "figures.py", 'shares, cmap="magma"', 'shares, cmap="jet"',
+           "test_figures.py", "lighter"),
+    Mutant("mistakes in black", "figures.py", '"crimson"', '"black"', "test_figures.py", "red_where"),
+    Mutant("a film without its hold", "animation.py", "each + 1000 * self.hold", "each",
+           "test_animation.py", "holds_the_last"),
     Mutant("a palette for each frame", "animation.py", "quantize(palette=palette,", "quantize(COLOURS,",
-           "test_animation.py"),
+           "test_animation.py", "flicker"),
     Mutant("luminance of a third each", "images.py", "[0.299, 0.587, 0.114]", "[1 / 3, 1 / 3, 1 / 3]",
-           "test_images.py"),
+           "test_images.py", "luminance_weighs"),
     Mutant("brightness match → identity", "images.py",
-           "reference + (luminance(image) - luminance(reference))[..., None]", "image", "test_images.py"),
-    Mutant("colours match by their mean alone", "images.py", "@ transform.T", "", "test_images.py"),
-    Mutant("no smoothing on resizing", "images.py", "Image.LANCZOS, box", "Image.NEAREST, box", "test_images.py"),
+           "reference + (luminance(image) - luminance(reference))[..., None]", "image",
+           "test_images.py", "match_by_luminance"),
+    Mutant("colours match by their mean alone", "images.py", "@ transform.T", "",
+           "test_images.py", "match_by_histogram"),
+    Mutant("no smoothing on resizing", "images.py", "Image.LANCZOS, box", "Image.NEAREST, box",
+           "test_images.py", "resize_keeps"),
     Mutant("gradients that are not averaged", "grad_cam.py", "tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)",
            "gradient[:, :1, :1]", "test_grad_cam.py"),
     Mutant("what speaks against a class", "grad_cam.py", "tf.nn.relu(", "tf.abs(", "test_grad_cam.py"),
@@ -129,8 +139,8 @@ REBUILT = [
            'losses["style"] = sum(', "test_style_transfer.py"),
     Mutant("one style of two", "style_transfer.py", "mixed[name] += share * gram_matrix(features[name]) / positions",
            "mixed[name] = gram_matrix(features[name]) / positions", "test_style_transfer.py"),
-    Mutant("a Gram matrix of one position", "losses.py", "(batch, height * width, channels)",
-           "(batch, height * width, channels))[:, :1", "test_losses.py"),
+    Mutant("a Gram matrix of one position", "losses.py", "tf.reshape(features, (batch, height * width, channels))",
+           "tf.reshape(features, (batch, height * width, channels))[:, :1]", "test_losses.py"),
     Mutant("variation across alone", "losses.py", "tf.square(across) + tf.square(down)", "tf.square(across)",
            "test_losses.py"),
     Mutant("Adam's decay", "optimizers.py", "rate * decay**periods", "rate", "test_optimizers.py"),
@@ -173,8 +183,8 @@ def tree(folder, mutant=None):
     return folder
 
 
-def start(folder, tests):
-    """Run tests in `folder`, in a fork of this process, which has TensorFlow in memory; return its id."""
+def start(folder, tests, word):
+    """Run the tests of a file whose names hold `word` in a fork, which has TensorFlow in memory; return its id."""
     child = os.fork()
     if child:
         return child
@@ -190,7 +200,7 @@ def start(folder, tests):
         import pytest
 
         options = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", "--no-header"]
-        code = pytest.main([*options, *(f"tests/{test}" for test in tests.split())])
+        code = pytest.main([*options, f"tests/{tests}", *(["-k", word] if word else [])])
     except BaseException:
         traceback.print_exc()
     finally:
@@ -223,7 +233,7 @@ def check(mutants, jobs):
                     found[mutant.name] = "ERROR"
                     print(f"ERROR    {mutant.name}: {error}")
                     continue
-                running[start(folder, mutant.tests)] = mutant, folder, time.monotonic()
+                running[start(folder, mutant.tests, mutant.word)] = mutant, folder, time.monotonic()
             time.sleep(0.1)
             for child, (mutant, folder, began) in list(running.items()):
                 if time.monotonic() - began > LONGEST:
@@ -243,13 +253,13 @@ def check(mutants, jobs):
 def main():
     """Try the faults, and say how many are killed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
-    parser.add_argument("--only", metavar="NAME", help="the one fault to try")
+    parser.add_argument("--only", metavar="NAME", nargs="+", help="the faults to try; all without it")
     parser.add_argument("--jobs", type=int, default=2, help="faults that are tried at a time (default: 2)")
     parser.add_argument("--list", action="store_true", help="print the faults, try none")
     options = parser.parse_args()
-    chosen = [mutant for mutant in KEPT + REBUILT if options.only in (None, mutant.name)]
+    chosen = [mutant for mutant in KEPT + REBUILT if mutant.name in (options.only or [mutant.name])]
     if not chosen:
-        parser.error(f"there is no fault {options.only!r}; --list prints them")
+        parser.error(f"no fault has such a name: {options.only}; --list prints them")
     if options.list:
         for mutant in chosen:
             print(f"{mutant.name}: helpers/{mutant.module}, {mutant.tests}")
@@ -261,7 +271,13 @@ def main():
     import scipy.ndimage  # noqa: F401
     import sklearn.metrics  # noqa: F401
 
-    sound = [Mutant(f"no fault in {tests}", "", "", "", tests) for tests in dict.fromkeys(one.tests for one in chosen)]
+    words = {}
+    for one in chosen:
+        words.setdefault(one.tests, []).append(one.word)
+    sound = [
+        Mutant(f"no fault in {tests}", "", "", "", tests, " or ".join(some) if all(some) else "")
+        for tests, some in words.items()
+    ]
     found = check(sound + chosen, options.jobs)
     broken = [one.name for one in sound if found.pop(one.name) != "passed"]
     killed = sum(one == "killed" for one in found.values())
