@@ -89,8 +89,8 @@ class Cell(IPyNbCell):
             raise
 
     def reportinfo(self):
-        """Return where it is and what it is called."""
-        return self.path, 0, self.name
+        """Return where it is, and how a report is headed."""
+        return self.path, 0, f"{self.path.stem}, {self.name}"
 
     def problem(self):
         """Return what is wrong with what it shows, in words, or None."""

@@ -68,5 +68,5 @@ def report(tmp_path_factory):
 def test_a_fault_is_found_and_ends_its_notebook(report, name):
     _, verdicts, words = NOTEBOOKS[name]
     assert "".join(re.findall(rf"^{name}\.ipynb::\w+ \d (\w)", report, re.MULTILINE)) == verdicts, report
-    failures = re.findall(rf"^_+ {name}\.ipynb::.*? _+\n(.*?)(?=\n_____|\n=====)", report, re.MULTILINE | re.DOTALL)
+    failures = re.findall(rf"^_+ {name}, .*? _+\n(.*?)(?=\n_____|\n=====)", report, re.MULTILINE | re.DOTALL)
     assert words in "".join(failures)
