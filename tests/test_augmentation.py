@@ -62,11 +62,15 @@ def test_distorted_images_are_standardised(images):
     assert np.allclose(distorted.mean((1, 2, 3)), 0, atol=1e-4) and np.allclose(distorted.std((1, 2, 3)), 1, atol=1e-3)
 
 
-def test_standardising_undoes_brightness():
-    image = np.random.default_rng(1).integers(0, 256, (1, 24, 24, 3), dtype=np.uint8)
+def test_standardising_undoes_brightness_and_not_contrast():
+    """Contrast leaves the mean of each colour where it is, so that a bright channel stands out more or less."""
+    image = np.random.default_rng(1).integers(0, 200, (1, 24, 24, 3), dtype=np.uint8) + np.uint8([0, 20, 50])
     plain = tf.image.per_image_standardization(image)
     brighter = tf.image.per_image_standardization(augmentation.random_brightness(image))
     assert np.allclose(plain, brighter, atol=1e-4)
+    means = augmentation.distort(np.repeat(image, 200, 0)).numpy().mean((1, 2))
+    gaps = (means[:, 2] - means[:, 0]) / (plain.numpy().mean((1, 2))[0] @ [-1, 0, 1])
+    assert gaps.min() < 0.7 and gaps.max() > 2
 
 
 def test_centre_is_the_central_crop_of_a_test_image_and_nothing_random(images):
@@ -80,14 +84,14 @@ def test_scaled():
     assert np.allclose(augmentation.scaled(np.array([121, 185, 57], np.uint8)), [0, 1, -1])
 
 
-def test_flipped_and_shifted_images_are_windows_of_the_scaled_ones(images):
-    moved = augmentation.flip_and_shift(images, shift=1).numpy() * 64 + 121
-    for image, window in zip(images[:20], moved, strict=False):
-        assert any(np.allclose(candidate, window, atol=1e-3) for _, candidate in windows(image, 32, 1))
-
-
-def test_a_smaller_side_is_a_square_of_the_image(images):
-    cut = augmentation.flip_and_shift(images, shift=0, side=24).numpy() * 64 + 121
-    assert cut.shape == (400, 24, 24, 3)
-    for image, window in zip(images[:20], cut, strict=False):
-        assert any(np.allclose(candidate, window, atol=1e-3) for _, candidate in windows(image, 24, 0))
+@pytest.mark.parametrize(("side", "shift"), [(32, 1), (31, 0)])
+def test_flipped_and_shifted_images_are_windows_of_the_scaled_ones_and_each_may_come(images, side, shift):
+    tf.random.set_seed(0)
+    moved = augmentation.flip_and_shift(images[:80], shift, side).numpy() * 64 + 121
+    assert moved.shape == (80, side, side, 3)
+    seen = set()
+    for image, window in zip(images, moved, strict=False):
+        found = [place for place, one in windows(image, side, shift) if np.allclose(one, window, atol=1e-3)]
+        assert len(found) == 1
+        seen |= set(found)
+    assert len(seen) == 2 * (32 + 2 * shift - side + 1) ** 2  # down, across and mirrored

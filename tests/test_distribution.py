@@ -11,6 +11,8 @@ import tensorflow as tf
 from helpers import distribution, training
 from helpers import files as storage
 
+pytestmark = pytest.mark.slow
+
 # One program for all: a network and a batch of 40 that know nothing of how many devices there are. The batch is all
 # of the images, so that their order makes no difference; the classes differ in colour, so that there is much to learn.
 PROGRAM = """

@@ -179,6 +179,31 @@ def test_embeddings_have_a_colour_for_each_class_and_one_scale_in_a_film():
     assert first.get_xlim() == second.get_xlim() and rendered(figure).std() > 0
 
 
+def lightness(colours):
+    """Return L* of CIE 1976, 0–100, of sRGB colours, 0–1, `(n, 3)`."""
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ [0.2126, 0.7152, 0.0722]
+    return np.where(luminance > 0.008856, 116 * np.cbrt(luminance) - 16, 903.3 * luminance)
+
+
+def maps():
+    """Every figure that draws numbers as colours."""
+    heat = figures.plot_heat(np.zeros((1, 8, 8, 3)), np.zeros((1, 2, 2)))
+    yield heat.axes[1].images[1]
+    yield figures.plot_feature_maps(np.random.rand(4, 4, 1)).axes[0].images[0]
+    yield figures.plot_confusion_frame(np.eye(2), "ab", ([0], [0.1]), (1, 1)).axes[0].images[0]
+    yield figures.plot_confusion(np.eye(2), "ab").axes[0].images[0]
+    yield figures.contact_sheet(lambda k: k, k=[1, 2]).axes[0].images[0]
+    yield figures.show_images(np.random.rand(1, 4, 4)).axes[0].images[0]
+
+
+def test_more_is_lighter_or_darker_all_the_way():
+    """A rainbow has edges where the numbers have none."""
+    for image in maps():
+        steps = np.diff(lightness(image.cmap(np.linspace(0, 1, 64))[:, :3]))
+        assert (steps > 0).all() or (steps < 0).all(), image.cmap.name
+
+
 def test_long_class_names_do_not_run_into_each_other_in_a_confusion():
     short, long = (figures.plot_confusion(np.eye(2), names).axes[0] for names in ("ab", ["airplane", "automobile"]))
     assert [axis.get_xticklabels()[0].get_rotation() for axis in (short, long)] == [0, 45]

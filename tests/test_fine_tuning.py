@@ -85,6 +85,41 @@ def test_training_changes_what_is_open_and_nothing_else(images):
     assert changed == ["block5_conv2"]
 
 
+def test_dropout_is_there_in_training_alone(images):
+    made = network(dropout=0.5)
+    one, two = (made(images[0][:4], training=True).numpy() for _ in range(2))
+    assert not np.allclose(one, two) and np.array_equal(made(images[0][:4]), made(images[0][:4]))
+
+
+def test_a_head_begins_at_zero(images):
+    made = network()
+    tuning.train_head(made, tuning.features(made, images[0]), images[1], epochs=1, rate=1e-9)
+    assert np.abs(made(images[0])).max() < 1e-4
+
+
+class Watching(keras.layers.Layer):
+    """Keeps the last batch that passed through it."""
+
+    def build(self, shape):
+        self.seen = self.add_weight(shape=(100, *shape[1:]), initializer="zeros", trainable=False)
+
+    def call(self, images):
+        self.seen.assign(keras.ops.cast(images, "float32"))
+        return images
+
+
+def test_what_is_trained_on_is_mirrored_and_shifted_by_up_to_an_eighth():
+    watching = Watching()
+    model = keras.Sequential([keras.Input((16, 16, 3)), watching, keras.layers.Flatten(), keras.layers.Dense(2)])
+    down, across, _ = np.mgrid[:16, :16, :3]
+    given = np.repeat((16 * down + across)[None], 100, 0).astype(np.uint8)
+    tuning.train(model, given, np.arange(100) % 2, epochs=1, rate=0.01, batch_size=100)
+    seen = np.asarray(watching.seen)[..., 0]
+    rows, columns = seen[:, 8, 8] // 16, seen[:, 8, 8] % 16
+    mirrored = seen[:, 8, 9] < seen[:, 8, 8]
+    assert set(rows) == {6, 7, 8, 9, 10} == set(columns[~mirrored]) and 30 < mirrored.sum() < 70
+
+
 def step(factors, learning_rate=0.1, first=1.0):
     """Two steps on two one-weight layers, whose gradients are `first` and 0.5; return how far each weight moved."""
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, name="early")])

@@ -35,6 +35,14 @@ def test_modern_has_the_shape_it_says():
     ]  # fmt: skip
 
 
+def test_dropout_changes_what_is_trained_on_and_no_prediction():
+    images = np.random.default_rng(0).random((4, 28, 28, 1), np.float32)
+    for dropout in (0.0, 0.3):
+        model = networks.modern_mnist_cnn(width=4, dropout=dropout)
+        one, two = (model(images, training=True).numpy() for _ in range(2))
+        assert np.allclose(one, two, atol=1e-5) == (dropout == 0)
+
+
 def value_and_gradient(function, images):
     with tf.GradientTape() as tape:
         tape.watch(images)
@@ -133,6 +141,15 @@ def test_modern_cifar10_has_the_shape_it_says():
             (side // 2, side // 2, 32), (side // 4, side // 4, 64), (side // 8, side // 8, 128),
         ]  # fmt: skip
     assert model(np.zeros((2, 32, 32, 3), np.float32)).shape == (2, 10)
+
+
+@pytest.mark.parametrize("block", ["block1", "block2", "block3"])
+def test_a_block_adds_what_it_learns_to_what_it_is_given(block):
+    model = networks.modern_cifar10_cnn(width=4)
+    joined = model.get_layer(block)
+    probe = keras.Model(model.input, [*joined.input, joined.output])
+    given, learnt, total = probe(np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32))
+    assert np.allclose(total, given + learnt) and np.std(given) > 0.1 and np.std(learnt) > 0.1
 
 
 def test_modern_cifar10_is_saved_and_loaded(tmp_path):

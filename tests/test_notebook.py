@@ -32,10 +32,6 @@ def test_setup_says_one_line_and_logs_nothing():
     assert first == second
 
 
-def test_helpers_load_no_tensorflow_by_themselves():
-    in_own_process("import helpers, helpers.notebook, sys; assert 'tensorflow' not in sys.modules")
-
-
 @pytest.mark.parametrize("seed", [-1, 2**32, 1.5, "7", None, True])
 def test_a_seed_that_is_none_is_refused(seed):
     with pytest.raises(ValueError, match="whole number"):

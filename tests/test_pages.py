@@ -1,14 +1,17 @@
 """What the pages say is there, is there: links, commands, files, checksums."""
 
+import json
 import re
 import subprocess
 import sys
 import tomllib
 
 import pytest
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
-from helpers import backbones, commands
+from helpers import backbones, commands, runs
 from helpers.commands import execute, prefetch
 from helpers.files import PROJECT
 
@@ -66,9 +69,61 @@ def test_binder_installs_the_same_on_a_python_that_the_course_allows():
     assert text(".binder/runtime.txt").strip().removeprefix("python-") in allowed
 
 
-def test_no_command_loads_tensorflow_before_it_runs():
+def numbers(value):
+    """Return every number inside a recorded run."""
+    if isinstance(value, dict | list):
+        return [one for part in (value.values() if isinstance(value, dict) else value) for one in numbers(part)]
+    return [value] if isinstance(value, float | int) else []
+
+
+@pytest.fixture(scope="module")
+def outputs():
+    """The texts that the notebooks store: {notebook: text}."""
+    return {
+        path.name: "\n".join(
+            text for cell in execute.read(path).cells for output in cell.get("outputs", []) for text in texts(output)
+        )
+        for path in execute.find()
+    }
+
+
+def texts(output):
+    """Return what an output says, pictures left out."""
+    said = [output.text] if "text" in output else []
+    return said + [text for kind, text in output.get("data", {}).items() if "base64" not in text and "text/" in kind]
+
+
+RECORDED = [number for path in runs.RUNS.glob("*.json") for number in numbers(json.loads(path.read_text()))]
+
+
+@pytest.mark.parametrize("page", ["README.md", "TEACHING.md", *(path.name for path in execute.find())])
+def test_a_percentage_was_measured(page, outputs):
+    """It is in an output, as a percentage or a share, or in a recorded run; or the page says that it is published."""
+    if page in outputs:
+        prose = "\n".join(cell.source for cell in execute.read(execute.find([page])[0]).cells if "outputs" not in cell)
+    else:
+        prose = text(page)
+    said = outputs[page] if page in outputs else "\n".join(outputs.values())
+    for percentage in re.findall(r"(?<!published )\b(\d+\.\d+) ?%", prose):
+        decimals = len(percentage.partition(".")[2])
+        share = f"{float(percentage) / 100:.{decimals + 2}f}"
+        in_output = re.search(rf"(?<![\d.])({re.escape(percentage)}|{re.escape(share)})(?!\d)", said)
+        assert in_output or percentage in {f"{100 * number:.{decimals}f}" for number in RECORDED}, percentage
+
+
+def test_the_oldest_releases_are_those_that_requirements_allow():
+    wanted = [line for line in text("requirements.txt").splitlines() if line[0].isalpha()]
+    oldest = {
+        one.name: Version(next(bound.version for bound in one.specifier if bound.operator == ">="))
+        for one in map(Requirement, wanted)
+    }
+    pinned = [line.split("==") for line in text("constraints-oldest.txt").splitlines() if not line.startswith("#")]
+    assert {name: Version(version) for name, version in pinned} == oldest
+
+
+def test_no_helper_or_command_loads_tensorflow_before_it_runs():
     code = (
-        "import sys; from helpers import commands; commands.main(['prefetch', '--list']); "
+        "import sys, helpers.notebook; from helpers import commands; commands.main(['prefetch', '--list']); "
         "assert not {'tensorflow', 'keras'} & set(sys.modules), 'loaded'"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

@@ -12,6 +12,8 @@ import sys
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 def read_digits():
     """Notebook 01: the written-out loop's batches, then `fit` on digits that are distorted at random."""

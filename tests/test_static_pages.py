@@ -1,6 +1,7 @@
 """Each notebook as a page that needs no kernel: what it stores is all shown."""
 
 import base64
+import functools
 import io
 import re
 
@@ -11,6 +12,16 @@ from PIL import Image
 from helpers.commands import execute
 
 PATHS = execute.find()
+
+
+pytestmark = pytest.mark.slow
+
+
+@functools.cache
+def converted(path):
+    """Return a notebook and its page."""
+    notebook = execute.read(path)
+    return notebook, nbconvert.HTMLExporter().from_notebook_node(notebook)[0]
 
 
 def stored_pictures(notebook):
@@ -26,8 +37,7 @@ def stored_pictures(notebook):
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_every_picture_and_film_is_on_the_page(path):
-    notebook = execute.read(path)
-    page, _ = nbconvert.HTMLExporter().from_notebook_node(notebook)
+    notebook, page = converted(path)
     pictures = re.findall(r'<img[^>]*?src="data:image/(\w+);base64,([^"]+)"', page, re.DOTALL)
     assert len(pictures) == stored_pictures(notebook) > 10
     films = 0
@@ -40,8 +50,7 @@ def test_every_picture_and_film_is_on_the_page(path):
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_a_panel_is_a_sentence_on_the_page_and_no_widget(path):
-    notebook = execute.read(path)
-    page, _ = nbconvert.HTMLExporter().from_notebook_node(notebook)
+    notebook, page = converted(path)
     panels = [cell for cell in notebook.cells if re.search(r"^(live|DigitCanvas)\(", cell.source, re.MULTILINE)]
     assert len(panels) >= 1
     assert page.count("run this cell in JupyterLab") == len(panels)

@@ -80,13 +80,34 @@ def test_random_affine_keeps_the_centre_and_turns_by_no_more_than_asked():
     assert 15 < np.abs(angle).max() < 22 and abs(angle.mean()) < 3
 
 
+def places(images):
+    """Return the mean row and column of each image's light, counted from the centre."""
+    grid = np.arange(images.shape[1]) - images.shape[1] // 2
+    return [images.sum(axis) @ grid / images.sum((1, 2)) for axis in (2, 1)]
+
+
+def test_random_affine_shears_rows_by_their_distance_from_the_centre():
+    images = np.zeros((300, 29, 29, 1), np.float32)
+    images[:, 24, 14] = 1  # 10 pixels below the centre
+    down, across = places(training.random_affine(images, 0.0, 0.0, shear=0.2, shift=0.0).numpy()[..., 0])
+    assert np.allclose(down, 10, atol=1e-3)
+    assert -2.01 < across.min() < -1.8 and 1.8 < across.max() < 2.01 and abs(across.mean()) < 0.3
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_random_affine_scales_from_the_centre(axis):
+    images = np.zeros((300, 29, 29, 1), np.float32)
+    images[:, *((24, 14) if axis == 0 else (14, 24))] = 1
+    found = places(training.random_affine(images, 0.0, scale=0.2, shear=0.0, shift=0.0).numpy()[..., 0])
+    assert np.allclose(found[1 - axis], 0, atol=1e-3)
+    assert 8.2 < found[axis].min() < 8.7 and 12 < found[axis].max() < 12.6  # from 10 / 1.2 to 10 / 0.8
+
+
 def test_random_affine_shifts_each_image_by_its_own_amount():
     images = np.zeros((200, 29, 29, 1), np.float32)
     images[:, 14, 14] = 1
     moved = training.random_affine(images, 0.0, 0.0, 0.0, shift=3.0).numpy()[..., 0]
-    grid = np.arange(29)
-    down, across = (moved.sum(axis) @ grid / moved.sum((1, 2)) - 14 for axis in (2, 1))
-    for shifts in (down, across):
+    for shifts in places(moved):
         assert 2.5 < np.abs(shifts).max() <= 3.05 and len(np.unique(shifts.round(3))) > 150
 
 
@@ -101,6 +122,12 @@ def test_pipeline_augments_and_repeats_no_order():
         assert len(epoch) == 5 and sorted(np.concatenate([targets for _, targets in epoch])) == list(range(40))
         assert all(np.allclose(batch[:, 0, 0, 0], targets + 0.5) for batch, targets in epoch)
     assert not np.array_equal(epochs[0][0][1], epochs[1][0][1])
+
+
+def test_a_batch_is_drawn_from_all_of_the_images():
+    """Images often come sorted by class: a batch of neighbours would show one class alone."""
+    first, _ = next(iter(training.image_pipeline(np.arange(1000.0), np.arange(1000), 50, seed=2)))
+    assert np.ptp(first) > 800 and 350 < np.mean(first) < 650
 
 
 @pytest.mark.parametrize(("labels", "size", "words"), [(7, 4, "8 images but 7"), (8, 9, "does not fit 8 images")])

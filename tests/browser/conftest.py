@@ -20,7 +20,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 PATIENCE = 180_000  # milliseconds; what is waited for comes much sooner
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
     """A headless Chromium; without one, the tests are skipped."""
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed.")
@@ -33,7 +33,7 @@ def browser():
         started.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab(tmp_path_factory, browser):
     """A running `Lab`."""
     made = Lab(tmp_path_factory.mktemp("lab"), tmp_path_factory.mktemp("home"))

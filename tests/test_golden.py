@@ -1,0 +1,58 @@
+"""The bundled networks are the files that they were, and see in three photographs what they saw.
+
+After a network was trained again, `python tests/test_golden.py` prints its row of the table.
+"""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from helpers import backbones
+from helpers.images import sample_image
+
+BLOCKS = ("block1_conv2", "block2_conv2", "block3_conv2", "block4_conv2", "block5_conv2")
+GOLDEN = {  # network: SHA-256, what preprocess makes of black and white, {photograph: (class, mean features by block)}
+    "mini_vgg": (
+        "aef33929a41d58d88e6121d5dd3cecf568498e11cd8bf49649ab9bc810594f90",
+        [[-2.1177, -1.9911, -1.7728], [2.2487, 2.3753, 2.5937]],
+        {
+            "china": ("beacon, lighthouse", [0.9017, 0.9608, 0.9125, 0.9731, 0.9351]),
+            "flower": ("pomegranate", [0.9019, 1.0059, 0.9941, 1.0593, 0.7839]),
+            "grace_hopper": ("academic gown", [0.9871, 1.1318, 1.1091, 1.2129, 0.8864]),
+        },
+    ),
+}
+
+
+def measured(name):
+    """Return a network's row."""
+    digest = hashlib.sha256((backbones.BUNDLED / f"{name}.weights.h5").read_bytes()).hexdigest()
+    classifier, backbone = backbones.load_classifier(name), backbones.load_backbone(name)
+    extract, seen = backbones.feature_extractor(backbone, BLOCKS), {}
+    for photograph in ("china", "flower", "grace_hopper"):
+        image = sample_image(photograph, shape=(96, 96))
+        ((best, _),) = classifier.top(image, 1)
+        features = extract(backbone.preprocess(image)[None])
+        seen[photograph] = best, [round(float(np.mean(features[block])), 4) for block in BLOCKS]
+    black_and_white = backbone.preprocess(np.array([[[0, 0, 0], [255, 255, 255]]]))[0]
+    return digest, black_and_white.round(4).tolist(), seen
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_a_bundled_network_is_what_it_was(name):
+    digest, black_and_white, seen = measured(name)
+    assert digest == GOLDEN[name][0]
+    np.testing.assert_allclose(black_and_white, GOLDEN[name][1], atol=2e-4)
+    for photograph, (best, features) in GOLDEN[name][2].items():
+        assert seen[photograph][0].startswith(best), photograph
+        np.testing.assert_allclose(seen[photograph][1], features, rtol=0.01, err_msg=photograph)
+
+
+def test_every_bundled_network_is_in_the_table():
+    assert {path.name for path in backbones.BUNDLED.glob("*.h5")} == {f"{name}.weights.h5" for name in GOLDEN}
+
+
+if __name__ == "__main__":
+    for name in GOLDEN:
+        print(name, *measured(name), sep="\n")
