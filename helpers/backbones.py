@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from helpers import files as storage
+from helpers import files
 from helpers.arguments import did_you_mean
 
-BUNDLED = storage.DATA / "weights"  # where mini_vgg lies
+BUNDLED = files.DATA / "weights"  # where mini_vgg lies
 
 
 class BackboneError(ValueError):
@@ -347,10 +347,10 @@ def _check_hdf5(path, name):
 def _on_this_machine(name):
     """Return path and source of a network's weights, or None if there are none here."""
     recipe = RECIPES[name]
-    path = storage.find_local(f"{name}.weights.h5", recipe.file)
+    path = files.find_local(f"{name}.weights.h5", recipe.file)
     if path is not None:
         return path, f"local file {path.name}"
-    path = storage.keras_home() / "models" / recipe.file
+    path = files.keras_home() / "models" / recipe.file
     return (path, f"Keras' cache, {path.name}") if path.is_file() else None
 
 
@@ -364,11 +364,11 @@ def _fetched(name):
             f"keras.applications.{recipe.constructor}(include_top=False) once, and {recipe.file} ({recipe.size}) is "
             "found in Keras' cache. Or use load_backbone('mini_vgg')."
         )
-    path = storage.CACHE / recipe.file
+    path = files.CACHE / recipe.file
     try:
-        storage.download(recipe.address, path, recipe.md5)
-    except storage.DownloadError as error:
-        folders = " or ".join(str(folder) for folder in storage.search_folders())
+        files.download(recipe.address, path, recipe.md5)
+    except files.DownloadError as error:
+        folders = " or ".join(str(folder) for folder in files.search_folders())
         raise BackboneError(
             f"The weights of {name} are not on this machine and could not be fetched ({error}). "
             f"Get {recipe.file} ({recipe.size}) from {recipe.address}, the address that "

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from helpers import backbones, mini_vgg
-from helpers import files as storage
+from helpers import backbones, files, mini_vgg
 from helpers.backbones import Backbone, BackboneError, feature_extractor, layer_names, load_backbone, load_classifier
 
 VGG19_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
@@ -30,13 +29,13 @@ def empty_machine(tmp_path, monkeypatch):
     """A machine with no weights of Keras on it, on which a download fails the test."""
     monkeypatch.setenv("ATELIER_DATA", str(tmp_path / "shared"))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.setattr(storage, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(files, "CACHE", tmp_path / "cache")
     monkeypatch.setattr(backbones, "_said", set())
 
     def no_download(*_, **__):
         pytest.fail("a download was started")
 
-    monkeypatch.setattr(storage, "download", no_download)
+    monkeypatch.setattr(files, "download", no_download)
     monkeypatch.setattr(keras.utils, "get_file", no_download)
     return tmp_path
 
@@ -283,9 +282,9 @@ def test_auto_takes_what_is_preferred_and_here(vgg19_file, empty_machine, capsys
 
 def test_missing_weights_say_what_to_do(monkeypatch, empty_machine):
     def offline(url, path, digest):
-        raise storage.DownloadError(f"{url}: no answer in 4 s")
+        raise files.DownloadError(f"{url}: no answer in 4 s")
 
-    monkeypatch.setattr(storage, "download", offline)
+    monkeypatch.setattr(files, "download", offline)
     with pytest.raises(BackboneError) as caught:
         load_backbone("vgg19")
     message = str(caught.value)
@@ -300,7 +299,7 @@ def test_a_download_goes_to_the_cache_and_is_used(monkeypatch, random_vgg19, emp
         path.parent.mkdir(parents=True)
         write_older_format(random_vgg19, path)
 
-    monkeypatch.setattr(storage, "download", fetch)
+    monkeypatch.setattr(files, "download", fetch)
     assert load_backbone("vgg19").source == f"download, {VGG19_FILE}"
     assert (empty_machine / "cache" / VGG19_FILE).is_file()
 

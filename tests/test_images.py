@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers import images, storage
+from helpers import files, images
 from helpers.images import (
     ImageError,
     fitted,
@@ -211,7 +211,7 @@ def test_a_huge_transparent_image_takes_little_memory_and_its_unseen_colours_do_
         "print(*image.shape, grown, *image[30, [2, 48]].ravel(), image[:, :20].min())"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "huge.png")]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=storage.PROJECT, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=files.PROJECT, check=True)
     height, width, channels, mebibytes, *colours, least = map(float, done.stdout.split())
     assert (height, width, channels) == (60, 96, 3) and mebibytes < 400 and done.stderr == ""
     np.testing.assert_allclose(colours, [255, 255, 255, 0, 0, 255], atol=1)

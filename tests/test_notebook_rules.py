@@ -9,8 +9,9 @@ import sys
 
 import nbformat
 import pytest
-from helpers.storage import PROJECT
 from PIL import Image
+
+from helpers.files import PROJECT
 
 pytestmark = pytest.mark.slow
 GRADIENT = Image.linear_gradient("L").resize((64, 48))

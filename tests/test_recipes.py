@@ -5,8 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from helpers import commands, datasets, networks, recipes, runs, synthetic
-from helpers import files as storage
+from helpers import commands, datasets, files, networks, recipes, runs, synthetic
 from helpers.commands import _cifar10_benchmark, _cifar10_recipes, _fine_tuning_recipe, _mnist_benchmark
 from helpers.commands._own_process import in_own_process
 
@@ -266,24 +265,24 @@ def test_a_measurement_that_fails_says_why(benchmark, arguments):
 
 def test_the_fine_tuning_curve_goes_on_where_it_was_stopped(few, monkeypatch, capsys):
     monkeypatch.setitem(_fine_tuning_recipe.EPOCHS, 10, 1)
-    save, saves = storage.whole_file, iter(range(1))
+    save, saves = files.whole_file, iter(range(1))
 
     def save_once(path):
         if next(saves, None) is None:
             raise Stopped
         return save(path)
 
-    monkeypatch.setattr(storage, "whole_file", save_once)
+    monkeypatch.setattr(files, "whole_file", save_once)
     options = ["train", "fine-tuning", "--seeds", "4", "--per-class", "10"]
     with pytest.raises(Stopped):
         commands.main(options)
-    monkeypatch.setattr(storage, "whole_file", save)
+    monkeypatch.setattr(files, "whole_file", save)
     assert commands.main(options) == 0
     assert capsys.readouterr().out.count("frozen:") == 1
     recorded = runs.load_run("fine-tuning")
     assert [run["method"] for run in recorded["runs"]] == ["frozen", "fine-tuned", "from scratch"]
     assert all(run["per_class"] == 10 and 0 <= run["test_accuracy"] <= 1 for run in recorded["runs"])
-    assert not (storage.CACHE / "fine-tuning.json").exists()
+    assert not (files.CACHE / "fine-tuning.json").exists()
 
 
 @pytest.fixture
@@ -291,7 +290,7 @@ def quick_curve(few, monkeypatch):
     """The curve without its training; return its cache, with one result of the images of `few`."""
     result = {"epochs": 1, "seconds": 0.1, "cpu_seconds": 0.1, "test_accuracy": 0.5}
     monkeypatch.setattr(_fine_tuning_recipe, "_train", lambda *arguments: result)
-    path = storage.CACHE / "fine-tuning.json"
+    path = files.CACHE / "fine-tuning.json"
     path.parent.mkdir(exist_ok=True)
     runs_ = [{"seed": 0, "per_class": 10, "method": "frozen"} | result | {"test_accuracy": 0.25}]
     made_with = {"data": _cifar10_recipes.images_of(datasets.load_cifar10())}

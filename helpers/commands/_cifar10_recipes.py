@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from helpers import files as storage
+from helpers import files
 
 BATCH = 128
 
@@ -28,7 +28,7 @@ def add_recipe(recipes, name, summary, run, **defaults):
         flag = f"--{option.replace('_', '-')}"
         parser.add_argument(flag, type=type(value), default=value, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: 0)")
-    checkpoint = storage.CACHE / f"{name}.npz"
+    checkpoint = files.CACHE / f"{name}.npz"
     parser.add_argument("--checkpoint", type=Path, default=checkpoint, help=f"default: data/cache/{name}.npz")
     parser.add_argument("--restart", action="store_true", help="begin anew although there is a checkpoint")
     parser.add_argument("--note", help="what else the machine did meanwhile; kept in the record")

@@ -3,6 +3,7 @@
 import json
 import time
 
+from helpers import files
 from helpers.commands import _cifar10_recipes
 
 EPOCHS = {10: 30, 50: 20, 250: 12, 1000: 8}  # passes over so many images of each class
@@ -34,12 +35,11 @@ def run_curve(arguments):
     Seeds and sizes may be others than before; images may not. Returns 0 or 1.
     """
     from helpers import datasets, notebook, runs
-    from helpers import files as storage
 
     notebook.setup(seed=0)
     data = datasets.load_cifar10()
     print(data)
-    path = storage.CACHE / "fine-tuning.json"
+    path = files.CACHE / "fine-tuning.json"
     made_with, results = {"data": _cifar10_recipes.images_of(data)}, []
     if path.is_file() and not arguments.restart:
         kept = json.loads(path.read_text())
@@ -56,7 +56,7 @@ def run_curve(arguments):
                 result = {"seed": seed, "per_class": per_class, "method": method}
                 result |= _train(data, seed, per_class, method)
                 results.append(result)
-                with storage.whole_file(path) as partial:
+                with files.whole_file(path) as partial:
                     partial.write_text(json.dumps({"made_with": made_with, "runs": results}))
                 reached = f"{100 * result['test_accuracy']:.2f} % after {result['seconds']:.0f} s"
                 print(f"seed {seed}, {per_class} per class, {method}: {reached}", flush=True)

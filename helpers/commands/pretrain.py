@@ -16,8 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers import files as archives
-from helpers import files as storage
+from helpers import files
 from helpers.images import luminance
 
 LARGEST_EPSILON = (
@@ -46,8 +45,8 @@ def add_arguments(parser):
         help="train nothing: print the model card's figures of these networks, draw their pictures into --output",
     )
     add("--fine-tuning", action="store_true", help="with --card: fine-tune each on CIFAR-10 too, 18 times")
-    add("--output", type=Path, default=storage.DATA / "weights", help="folder for the weights (default: data/weights)")
-    add("--checkpoint", type=Path, default=storage.CACHE / "pretrain.npz", help="default: data/cache/pretrain.npz")
+    add("--output", type=Path, default=files.DATA / "weights", help="folder for the weights (default: data/weights)")
+    add("--checkpoint", type=Path, default=files.CACHE / "pretrain.npz", help="default: data/cache/pretrain.npz")
     add("--restart", action="store_true", help="begin anew although there is a checkpoint")
     add("--epochs", type=_positive, default=30, help="passes over the training images (default: %(default)s)")
     add("--stop-after", type=_positive, metavar="EPOCH", help="stop after it; the schedule stays that of --epochs")
@@ -152,9 +151,9 @@ def load_data(path=None, side=64, held_out=0.08, seed=0):
     Raises:
         PretrainError: if there is nothing at `path`, or not what is expected.
     """
-    path = Path(path) if path else storage.find_local("tiny_imagenet.npz")
+    path = Path(path) if path else files.find_local("tiny_imagenet.npz")
     if path is None:
-        folders = " or ".join(str(folder) for folder in storage.search_folders())
+        folders = " or ".join(str(folder) for folder in files.search_folders())
         raise PretrainError(f"No tiny_imagenet.npz in {folders}. Put it there, or give a folder by --data.")
     if path.is_dir():
         return _read_folder(path, side, held_out, seed)
@@ -162,9 +161,8 @@ def load_data(path=None, side=64, held_out=0.08, seed=0):
         raise PretrainError(f"{path}: no such file or folder. Expected a .npz file or a folder of class folders.")
     wanted = ("x_train", "y_train", "x_val", "y_val", "class_names")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            data = {name: file[name] for name in wanted}
-    except (*archives.ARCHIVE_ERRORS, KeyError) as error:
+        data = files.load_arrays(path, wanted)
+    except files.ArraysError as error:
         raise PretrainError(f"{path}: expected a .npz with {', '.join(wanted)}; reading it gave: {error}") from error
     data["class_names"] = [str(name) for name in data["class_names"]]
     for part in ("train", "val"):
@@ -187,17 +185,17 @@ def _read_folder(folder, side, held_out, seed):
     generator = np.random.default_rng(seed)
     parts = {"train": ([], []), "val": ([], [])}
     for label, child in enumerate(classes):
-        files = sorted(file for file in child.rglob("*") if file.suffix.lower() in PICTURES)
-        if len(files) < 2:
+        paths = sorted(file for file in child.rglob("*") if file.suffix.lower() in PICTURES)
+        if len(paths) < 2:
             kinds = ", ".join(sorted(PICTURES))
-            raise PretrainError(f"{child}: expected two or more pictures ({kinds}), found {len(files)}.")
-        kept = max(1, round(held_out * len(files)))
-        for position, index in enumerate(generator.permutation(len(files))):
+            raise PretrainError(f"{child}: expected two or more pictures ({kinds}), found {len(paths)}.")
+        kept = max(1, round(held_out * len(paths)))
+        for position, index in enumerate(generator.permutation(len(paths))):
             try:
-                with Image.open(files[index]) as picture:
+                with Image.open(paths[index]) as picture:
                     picture = ImageOps.fit(picture.convert("RGB"), (side, side), Image.Resampling.BICUBIC)
             except OSError as error:
-                raise PretrainError(f"{files[index]}: cannot be read as a picture ({error}). Remove it.") from error
+                raise PretrainError(f"{paths[index]}: cannot be read as a picture ({error}). Remove it.") from error
             images, labels = parts["val" if position < kept else "train"]
             images.append(np.asarray(picture))
             labels.append(label)
@@ -381,7 +379,7 @@ class Training:
         arrays = {f"network/{i}": v for i, v in enumerate(self._values(self.network.variables))}
         arrays |= {f"optimizer/{i}": v for i, v in enumerate(self._values(self.optimizer.variables))}
         state = {"epoch": self.epoch, "history": self.history, "shape": self._shape()}
-        with storage.whole_file(self.arguments.checkpoint) as path:
+        with files.whole_file(self.arguments.checkpoint) as path:
             with open(path, "wb") as file:
                 np.savez(file, state=json.dumps(state), **arrays)
 
@@ -391,9 +389,9 @@ class Training:
             return False
         path, remedy = self.arguments.checkpoint, "name another --checkpoint, or begin anew with --restart."
         try:
-            arrays = archives.load_arrays(path)
+            arrays = files.load_arrays(path)
             state = json.loads(str(arrays["state"]))
-        except (*archives.ARCHIVE_ERRORS, KeyError) as error:
+        except (*files.ARCHIVE_ERRORS, KeyError) as error:
             raise PretrainError(f"{path} cannot be read as a checkpoint ({error}): {remedy}") from error
         if state["shape"] != self._shape():
             raise PretrainError(f"{path} is of a network {state['shape']}, this one is {self._shape()}: {remedy}")
