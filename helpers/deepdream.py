@@ -27,6 +27,15 @@ EPSILON = 1e-12  # keeps a division by an all-zero gradient finite; a mean's gra
 _layer_name = having("lower", "the name of a layer")
 
 
+def _term(value):
+    if isinstance(value, Objective):
+        return value
+    try:
+        return number()(value)
+    except ValueError:
+        raise TypeError("an objective or a number") from None
+
+
 class Objective:
     """What is climbed: a scalar. Objectives add, subtract and multiply, with each other and with numbers.
 
@@ -51,13 +60,17 @@ class Objective:
         """Return the product."""
         return Combination(operator.mul, self, other)
 
+    def __neg__(self):
+        """Return what descends where this climbs."""
+        return self * -1
+
     __radd__, __rmul__ = __add__, __mul__
 
 
 class Combination(Objective):
     """The sum, difference or product of two objectives, or of an objective and a number."""
 
-    @checked(second=lambda value: value if isinstance(value, Objective) else number()(value))
+    @checked(second=_term)
     def __init__(self, combine, first, second):
         self.terms = [term for term in (first, second) if isinstance(term, Objective)]
         self.combine = combine if len(self.terms) == 2 else lambda loss: combine(loss, second)
@@ -397,12 +410,8 @@ def ascend(image, gradient, step_size, smoothing=0.0, normalize=True):
 def smooth_gradient(gradient, width):
     """Return the mean of the gradient at three widths of a Gaussian: half of `width`, `width` and twice that.
 
-    A gradient is full of single-pixel noise, which excites features but means nothing to people. Every level is brought
-    to the mean magnitude of the gradient, so that each counts.
-
-    Args:
-        gradient: float32 `(height, width, channels)`.
-        width: standard deviation of the middle Gaussian, pixels, above 0, up to 100.
+    A gradient, `(height, width, channels)`, is full of single-pixel noise, which excites features but means nothing to
+    people. Every level is brought to the gradient's mean magnitude. `width` is a standard deviation, 0–100 pixels.
     """
     magnitude, total = np.abs(gradient).mean(), np.zeros_like(gradient)
     for sigma in (width / 2, width, 2 * width):
@@ -413,13 +422,9 @@ def smooth_gradient(gradient, width):
 
 @checked(octaves=whole(1, 100), octave_scale=above(1))
 def octave_shapes(shape, octaves, octave_scale, smallest_side=32):
-    """Return `(height, width)` of each octave, the last one being that of `shape`.
+    """Return `(height, width)` of each octave, each `octave_scale` times the one before, the last one that of `shape`.
 
-    Args:
-        shape: of the image.
-        octaves: number of sizes, from 1.
-        octave_scale: ratio of a size to the one before, above 1.
-        smallest_side: least height and width, pixels.
+    No side may be below `smallest_side` pixels.
     """
     shapes = [tuple(round(side / octave_scale**power) for side in shape[:2]) for power in reversed(range(octaves))]
     if min(shapes[0]) < smallest_side:
@@ -431,15 +436,10 @@ def octave_shapes(shape, octaves, octave_scale, smallest_side=32):
 
 
 def add_detail(image, shrunk, sharp):
-    """Return `image` enlarged to the size of `sharp`, with what `shrunk` lacks of it: up(x) + (sharp − up(shrunk)).
+    """Return the dream `image` enlarged to the size of `sharp`, with the detail that shrinking lost put back.
 
-    Args:
-        image: the dream at one size, float32 `(height, width, 3)`, 0–255.
-        shrunk: the original at the same size.
-        sharp: the original at the larger size.
-
-    Returns:
-        float32 of the shape of `sharp`, clipped to 0–255. A dream that changed nothing gives `sharp` again.
+    That is up(image) + (sharp − up(shrunk)), clipped to 0–255; `shrunk` and `sharp` are the original at the smaller and
+    the larger size. A dream that changed nothing gives `sharp` again.
     """
     enlarged, blurred = (resize(small, sharp.shape[:2]) for small in (image, shrunk))
     return (enlarged + sharp - blurred).clip(0, 255)
@@ -468,7 +468,7 @@ def zoom(
         factor: how much closer each frame is, above 1.
         keep_colors: give each frame the first one's colours before its dream; left alone, they grow more garish.
         recorder, save_to, progress: see `run.follow`; each step is a frame.
-        seed: of the jitter; each frame has its own.
+        seed: of the jitter, which differs from frame to frame.
         settings: of `DeepDream.iterate`, for each frame: few octaves and few steps are enough, as the next frame goes
             on from this one.
     """

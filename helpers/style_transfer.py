@@ -98,7 +98,7 @@ class StyleTransfer:
             content: `(height, width, 3)`, 0–255. It gives the size even where `content_weight` is 0.
             styles: one such array, of any size, or a list of them.
             init: where to start: `"content"`, `"recolored"` (the content in the colours of the first style), `"style"`
-                (the first one, cut to size), `"noise"`, `"blend"` (half content, half noise), or an array.
+                (the first one, cut to size), `"noise"`, `"blend"` (of content and noise), or an array, to be resized.
             optimizer: `lbfgs()` (the default), `adam(...)` or `gradient_descent(...)`.
             steps: evaluations in all, shared evenly among the scales, or a list with a number for each scale.
             scales: coarse to fine. A number n stands for n sizes, each twice the one before; a list gives each as a
@@ -219,7 +219,7 @@ class StyleTransfer:
             raise ValueError("content_weight, style_weight and tv_weight are all 0: there is nothing to minimise.")
         for term, layers in {"content": self.content_layers, "style": self.style_layers}.items():
             if term in weights and not any(layers.values()):
-                raise ValueError(f"{term}_layers has no layer with a weight: give one a weight above 0.")
+                raise ValueError(f"{term}_layers is empty, or all 0: give at least one weight above 0.")
         return weights
 
 

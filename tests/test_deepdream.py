@@ -162,7 +162,7 @@ def test_objectives_add_subtract_and_multiply(backbone):
         (2 * layer - channel, 2 * a - b),
         (layer * 2 + channel * -1.5, 2 * a - 1.5 * b),
         (sum([layer, channel, LayerObjective("first")]), a + b + c),
-        (layer * channel + 1, a * b + 1),
+        (-layer * channel + 1, -a * b + 1),
         (0.5 * (layer - 4) * channel, 0.5 * (a - 4) * b),
         (
             ChannelObjective("second", 1) - ChannelObjective("second", 3),
