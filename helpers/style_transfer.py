@@ -45,6 +45,8 @@ class StyleTransfer:
         style_weight: β. The three weights may be changed between runs.
         tv_weight: γ.
         normalization: see `helpers.losses`. The default weights fit `"mean"`; `"paper"` wants others for each network.
+        margin: pixels by which each image is continued by its reflection, so that the zeros with which the network pads
+            leave no scallops along the edges; 0, as in the papers, is faster.
     """
 
     @checked(
@@ -55,17 +57,18 @@ class StyleTransfer:
         style_weight=at_least(0),
         tv_weight=at_least(0),
         normalization=one_of(*NORMALIZATIONS),
+        margin=whole(0, SMALLEST_SIDE - 1),
     )
     def __init__(
         self, backbone, content_layers=None, style_layers=None, content_weight=1.0, style_weight=50.0, tv_weight=0.0,
-        normalization="mean",
+        normalization="mean", margin=16,
     ):  # fmt: skip
         self.backbone, self.normalization = backbone, normalization
         self.content_layers = _layers(backbone.content_layers) if content_layers is None else content_layers
         self.style_layers = _layers(backbone.style_layers) if style_layers is None else style_layers
         self.content_weight, self.style_weight, self.tv_weight = content_weight, style_weight, tv_weight
         self._weights()
-        self._features = feature_extractor(backbone, {**self.content_layers, **self.style_layers})
+        self._features = feature_extractor(backbone, {**self.content_layers, **self.style_layers}, margin)
         self._compiled = tf.function(self.losses_and_gradient, autograph=False)
 
     @property
