@@ -287,7 +287,7 @@ def test_the_benchmarks_recipes_minimise_the_same_loss_from_the_same_start(backb
     assert min(_style_benchmark.compare(backbone, content, style, plain_steps=3)) > 0
     weights = {"content_weight": 1, "style_weight": 9}
     _, losses = _style_benchmark.plain_recipe(backbone, content, style, 3, 6.0, weights)
-    steps = list(StyleTransfer(backbone, **weights).iterate(content, style, optimizer=adam(6), steps=4))
+    steps = list(StyleTransfer(backbone, **weights, margin=0).iterate(content, style, optimizer=adam(6), steps=4))
     assert losses == pytest.approx([step.losses["total"] for step in steps[1:]], rel=0.05)
     _style_benchmark.measure_size(backbone, 64)
     assert "s a step" in capsys.readouterr().out
