@@ -272,6 +272,8 @@ class DeepDream:
     def __init__(self, network, objective=None):
         import keras
 
+        if objective is None and not hasattr(network, "dream_layers"):
+            raise ValueError("DeepDream: objective is None; a classifier needs one, such as ClassObjective(...).")
         self.network, self.objective = network, objective or LayerObjective(list(network.dream_layers))
         self._features = keras.Model(network.model.input, self.objective.outputs(network))
         self._compiled = tf.function(self.loss_and_gradient, autograph=False)
