@@ -39,7 +39,7 @@ def calls(text):
 def test_every_array_file_is_loaded_without_pickle():
     readers = ("np.load", "np.lib.format.read_array")
     loads = [(name, found) for name, text in sources().items() for call, found in calls(text) if call in readers]
-    assert sorted(name for name, _ in loads) == ["helpers/commands/pretrain.py", "helpers/files.py"]
+    assert sorted(name for name, _ in loads) == ["helpers/files.py"]
     assert all(settings.get("allow_pickle") == "False" for _, settings in loads), loads
 
 
