@@ -51,13 +51,11 @@ def functions(backbone):
             backbone, ChannelObjective(**{"layer": "block1_conv1", "channel": 0, **given})
         ).dream(PICTURE, octaves=1, progress=False),
         "GuideObjective": lambda **given: GuideObjective(PICTURE, "block1_conv1", **given),
-        "GifRecorder": lambda **given: GifRecorder("never.gif", **given),
         "digits": synthetic.digits,
         "shapes": synthetic.shapes,
     }  # fmt: skip
 
 
-OPTIONAL = [value for value in NOT_COUNTS if value is not None]  # where None means "as it is"
 CASES = {
     "total_variation": {"exponent": (*NOT_ABOVE_ZERO, 0.99)},
     "style_loss": {"target_size": NOT_ABOVE_ZERO},
@@ -90,10 +88,6 @@ CASES = {
     "zoom": {"frames": NOT_COUNTS, "factor": (*NOT_ABOVE_ZERO, 1), "seed": NOT_FROM_ZERO_WHOLE, "steps": (0, "3")},
     "ChannelObjective": {"channel": (*NOT_FROM_ZERO_WHOLE, 4), "layer": (0, None, ["block1_conv1"])},
     "GuideObjective": {"max_side": NOT_COUNTS, "positions": NOT_COUNTS},
-    "GifRecorder": {
-        "every": NOT_COUNTS, "fps": (*NOT_ABOVE_ZERO, 51), "hold": (*NOT_FROM_ZERO, 601), "max_bytes": NOT_ABOVE_ZERO,
-        "size": OPTIONAL,
-    },
     "digits": {"train": NOT_FROM_ZERO_WHOLE, "test": (*NOT_FROM_ZERO_WHOLE, 10**9), "seed": NOT_FROM_ZERO_WHOLE},
     "shapes": {"train": NOT_FROM_ZERO_WHOLE, "test": (*NOT_FROM_ZERO_WHOLE, 10**9), "seed": NOT_FROM_ZERO_WHOLE},
 }  # fmt: skip
@@ -151,7 +145,6 @@ def test_names_given_in_the_place_of_things(backbone):
         (lambda: transfer.stylize(PICTURE, PICTURE, checkpoint=True), "checkpoint must be the path of a file"),
         (lambda: dreamer.dream(PICTURE, recorder=GifRecorder), "recorder must be a GifRecorder"),
         (lambda: zoom(dreamer, PICTURE, recorder="zoom.gif"), "recorder must be a GifRecorder"),
-        (lambda: GifRecorder(None), "path must be the path of a file"),
         (lambda: next(transfer.iterate(PICTURE, PICTURE, init="photo")), "init must be an array or one of .*noise"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=words):
