@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import pytest
 
-from helpers import backbones, checkpoints, images, mini_vgg, runs, storage, synthetic
+from helpers import backbones, checkpoints, images, mini_vgg, records, storage, synthetic
 from helpers.animation import GifRecorder
 from helpers.images import save_image
 from helpers.style_runs import Position, Record, save_checkpoint
@@ -213,10 +213,10 @@ def test_what_a_killed_run_leaves_is_never_taken_for_the_file(alone, there, monk
     left = [path for path in folder.iterdir() if path.read_bytes() == b"half"]
     assert len(left) == 3 and all(path.name.startswith(".") for path in left)
     monkeypatch.setattr(images, "FOLDER", folder)
-    monkeypatch.setattr(runs, "RUNS", folder)
+    monkeypatch.setattr(records, "RUNS", folder)
     assert (storage.find_local("mnist.npz") is not None) == there
     assert ("picture" in images.sample_names()) == there and len(images.sample_names()) == 3 + there
-    assert runs.recorded() == ["recorded"] * there
+    assert records.recorded() == ["recorded"] * there
     if there:
         assert storage.find_local("mnist.npz").read_bytes() == b"whole"
 
