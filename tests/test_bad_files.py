@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from test_files import small_disk
 
-from helpers import backbones, checkpoints, files, images, mini_vgg, runs, synthetic
+from helpers import backbones, checkpoints, files, images, mini_vgg, records, synthetic
 from helpers.animation import GifRecorder
 from helpers.images import save_image
 
@@ -106,10 +106,10 @@ def test_what_a_killed_run_leaves_is_never_taken_for_the_file(alone, there, monk
     left = [path for path in folder.iterdir() if path.read_bytes() == b"half"]
     assert len(left) == 3 and all(path.name.startswith(".") for path in left)
     monkeypatch.setattr(images, "FOLDER", folder)
-    monkeypatch.setattr(runs, "RUNS", folder)
+    monkeypatch.setattr(records, "RUNS", folder)
     assert (files.find_local("mnist.npz") is not None) == there
     assert ("picture" in images.sample_names()) == there and len(images.sample_names()) == 3 + there
-    assert runs.recorded() == ["recorded"] * there
+    assert records.recorded() == ["recorded"] * there
     if there:
         assert files.find_local("mnist.npz").read_bytes() == b"whole"
 

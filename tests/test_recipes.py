@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from helpers import commands, datasets, files, networks, recipes, runs, synthetic
+from helpers import commands, datasets, files, networks, recipes, records, synthetic
 from helpers.commands import _cifar10_benchmark, _cifar10_recipes, _fine_tuning_recipe, _mnist_benchmark
 from helpers.commands._own_process import in_own_process
 
@@ -89,7 +89,7 @@ def few(alone, monkeypatch):
     parts = x_train[:650], y_train[:650], x_train[650:], y_train[650:], x_test, y_test
     data = datasets.Dataset(*parts, synthetic.SHAPES, "local", "CIFAR-10")
     monkeypatch.setattr(datasets, "load_cifar10", lambda: data)
-    monkeypatch.setattr(runs, "RUNS", alone / "runs")
+    monkeypatch.setattr(records, "RUNS", alone / "runs")
     return alone
 
 
@@ -111,8 +111,8 @@ def test_the_modern_recipe_is_recorded_as_it_ran(few, capsys):
         assert train(few, *options) == 0
     finally:
         keras.config.set_dtype_policy("float32")
-    assert runs.recorded("cifar10") == ["cifar10-modern"] and runs.recorded("mnist") == []
-    recorded = runs.load_run("cifar10-modern")
+    assert records.recorded("cifar10") == ["cifar10-modern"] and records.recorded("mnist") == []
+    recorded = records.load_run("cifar10-modern")
     assert recorded["options"] == {
         "epochs": 2, "small_epochs": 1, "width": 4, "rate": 0.3, "shift": 2, "precision": "float32",
     }  # fmt: skip
@@ -139,7 +139,7 @@ def and_stop(save):
 
 def test_a_run_that_is_stopped_goes_on_to_the_same_end(few, monkeypatch, capsys):
     ends = []
-    monkeypatch.setattr(runs, "save_run", lambda name, data, record: ends.append(record))
+    monkeypatch.setattr(records, "save_run", lambda name, data, record: ends.append(record))
     options = ["cifar10-classic", "--generations", "12"]
     assert train(few, *options) == 0
 
@@ -192,7 +192,7 @@ def test_a_checkpoint_of_other_options_or_images_is_left_alone(few, stopped, mon
         assert train(few, *FEW_EPOCHS, *options) == 1
         told = capsys.readouterr().out.splitlines()[-1]
         assert f"run.npz was made with {before}; asked for is {now}." in told and "--restart" in told
-        assert (few / "run.npz").read_bytes() == stopped and runs.recorded() == []
+        assert (few / "run.npz").read_bytes() == stopped and records.recorded() == []
 
 
 def test_a_checkpoint_that_does_not_tell_its_options_is_left_alone(few, stopped, capsys):
@@ -215,7 +215,7 @@ def test_a_run_on_drawn_stand_ins_is_not_recorded(few, drawn, capsys):
     assert train(few, "cifar10-classic", "--generations", "5") == 0
     told = capsys.readouterr().out
     assert "test accuracy" in told and "Nothing is recorded: these are drawn stand-ins" in told
-    assert runs.recorded() == [] and not (few / "run.npz").exists()
+    assert records.recorded() == [] and not (few / "run.npz").exists()
 
 
 def test_the_benchmark_compares_what_it_is_given():
@@ -279,7 +279,7 @@ def test_the_fine_tuning_curve_goes_on_where_it_was_stopped(few, monkeypatch, ca
     monkeypatch.setattr(files, "whole_file", save)
     assert commands.main(options) == 0
     assert capsys.readouterr().out.count("frozen:") == 1
-    recorded = runs.load_run("fine-tuning")
+    recorded = records.load_run("fine-tuning")
     assert [run["method"] for run in recorded["runs"]] == ["frozen", "fine-tuned", "from scratch"]
     assert all(run["per_class"] == 10 and 0 <= run["test_accuracy"] <= 1 for run in recorded["runs"])
     assert not (files.CACHE / "fine-tuning.json").exists()
@@ -303,7 +303,7 @@ CURVE = ("train", "fine-tuning", "--seeds", "0", "--per-class", "10")
 
 def test_a_curve_goes_on_with_more_seeds_and_sizes(quick_curve):
     assert commands.main(["train", "fine-tuning", "--seeds", "0", "1", "--per-class", "10", "50"]) == 0
-    recorded = runs.load_run("fine-tuning")["runs"]
+    recorded = records.load_run("fine-tuning")["runs"]
     assert len(recorded) == 12 and [run["test_accuracy"] for run in recorded] == [0.25] + 11 * [0.5]
 
 
@@ -316,14 +316,14 @@ def test_a_curve_of_other_images_is_left_alone(quick_curve, old, capsys):
     assert commands.main(list(CURVE)) == 1
     told = capsys.readouterr().out.splitlines()[-1]
     assert ("does not tell" if old else "9,000 drawn") in told and "650 real" in told and "--restart" in told
-    assert quick_curve.read_bytes() == before and runs.recorded() == []
+    assert quick_curve.read_bytes() == before and records.recorded() == []
     assert commands.main([*CURVE, "--restart"]) == 0
-    assert [run["test_accuracy"] for run in runs.load_run("fine-tuning")["runs"]] == 3 * [0.5]
+    assert [run["test_accuracy"] for run in records.load_run("fine-tuning")["runs"]] == 3 * [0.5]
 
 
 def test_a_curve_of_drawn_stand_ins_is_not_recorded(quick_curve, drawn, capsys):
     assert commands.main([*CURVE, "--restart"]) == 0
-    assert "Nothing is recorded" in capsys.readouterr().out and runs.recorded() == []
+    assert "Nothing is recorded" in capsys.readouterr().out and records.recorded() == []
 
 
 def test_a_size_without_a_number_of_epochs_is_refused_at_once(capsys):
@@ -336,7 +336,7 @@ def test_a_size_without_a_number_of_epochs_is_refused_at_once(capsys):
 def test_fine_tuning_on_all_images_is_recorded(few, capsys, name):
     options = ["--epochs", "2", "--small-epochs", "1", "--precision", "float32"]
     assert commands.main(["train", name, *options]) == 0
-    recorded = runs.load_run(name)
+    recorded = records.load_run(name)
     expected = "--epochs 2 --small-epochs 1 --rate 0.08 --precision float32 --seed 0"
     assert recorded["command"] == f"python -m helpers train {name} {expected}"
     assert len(recorded["history"]["loss"]) == 2 and 0 <= recorded["test_accuracy"] <= 1

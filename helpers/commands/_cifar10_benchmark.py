@@ -25,9 +25,9 @@ def add_arguments(parser):
 
 def run(arguments):
     """Time both recipes in turns and print images per second and the ratios."""
-    from helpers import runs
+    from helpers import records
 
-    classic, modern = runs.load_run("cifar10-classic"), runs.load_run("cifar10-modern")
+    classic, modern = records.load_run("cifar10-classic"), records.load_run("cifar10-modern")
     options = modern["options"]
     measured = {name: [] for name in CASES}
     for _ in range(arguments.rounds):

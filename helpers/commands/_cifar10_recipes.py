@@ -108,7 +108,7 @@ def train(arguments, data, model, epoch_of, accuracy, generations, spent=(0.0, 0
     """
     import keras
 
-    from helpers import checkpoints, runs
+    from helpers import checkpoints, records
 
     options = {name: getattr(arguments, name) for name in arguments.options}
     made_with = options | {"seed": arguments.seed, "data": images_of(data)}
@@ -152,7 +152,7 @@ def train(arguments, data, model, epoch_of, accuracy, generations, spent=(0.0, 0
         "cpu_seconds": round(state["cpu_seconds"], 1),
         "history": {name: [point[name] for point in state["history"]] for name in state["history"][0]},
     }
-    runs.save_run(arguments.name, data, record)
+    records.save_run(arguments.name, data, record)
     arguments.checkpoint.unlink()
     return 0
 

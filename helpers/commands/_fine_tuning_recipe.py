@@ -34,7 +34,7 @@ def run_curve(arguments):
 
     Seeds and sizes may be others than before; images may not. Returns 0 or 1.
     """
-    from helpers import datasets, notebook, runs
+    from helpers import datasets, notebook, records
 
     notebook.setup(seed=0)
     data = datasets.load_cifar10()
@@ -63,7 +63,7 @@ def run_curve(arguments):
     seeds, sizes = (" ".join(map(str, values)) for values in (arguments.seeds, arguments.per_class))
     command = f"python -m helpers train fine-tuning --seeds {seeds} --per-class {sizes}"
     record = {"command": command, "data": str(data), "rates": RATES, "runs": results}
-    runs.save_run("fine-tuning", data, record)
+    records.save_run("fine-tuning", data, record)
     path.unlink(missing_ok=True)
     return 0
 

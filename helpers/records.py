@@ -1,4 +1,4 @@
-"""Recorded runs: what a long recipe reached, on which machine, when, and with which versions. Kept in `data/runs/`."""
+"""Recorded runs: what a long run reached, on which machine, when, and with which versions. Kept in `data/runs/`."""
 
 import datetime
 import json
@@ -11,24 +11,21 @@ RUNS = DATA / "runs"
 
 
 def save_run(name, data, record):
-    """Write `record`, a dict of what JSON can hold, to `data/runs/<name>.json`; add date, machine and versions.
+    """Write `record`, a dict of what JSON can hold, to `data/runs/<name>.json`, with date, machine and versions.
 
-    `data` is the `Dataset` of the run; of drawn stand-ins, print one line instead and write nothing.
+    `data` is the `Dataset` of the run. Nothing is written for a synthetic one: it would not be comparable.
     """
     if data.source == "synthetic":
-        print(f"Nothing is recorded: these are drawn stand-ins, and data/runs/{name}.json tells of {data.name} itself.")
+        print(f"Nothing is recorded: data/runs/{name}.json is about {data.name}, not about synthetic images.")
         return
     import keras
     import tensorflow
 
+    versions = {"tensorflow": tensorflow.__version__, "keras": keras.__version__}
     record = record | {
         "date": datetime.date.today().isoformat(),
-        "machine": f"{usable_cores()} cores, {processor()}",
-        "versions": {
-            "python": platform.python_version(),
-            "tensorflow": tensorflow.__version__,
-            "keras": keras.__version__,
-        },
+        "machine": f"{usable_cores()} cores, {_cpuinfo('model name') or platform.processor() or platform.machine()}",
+        "versions": {"python": platform.python_version()} | versions,
     }
     with whole_file(RUNS / f"{name}.json") as partial:
         partial.write_text(json.dumps(record, indent=1) + "\n")
@@ -40,21 +37,11 @@ def recorded(beginning=""):
 
 
 def load_run(name):
-    """Return the run recorded as `name`, a dict.
-
-    Raises:
-        FileNotFoundError: if there is none; the message lists those that there are.
-    """
+    """Return the run recorded as `name`, a dict; raise `FileNotFoundError`, with the names, if there is none."""
     path = RUNS / f"{name}.json"
     if not path.is_file():
-        known = ", ".join(recorded()) or "none"
-        raise FileNotFoundError(f"No run is recorded as {name!r}. Recorded are: {known}.")
+        raise FileNotFoundError(f"No run is recorded as {name!r}. Recorded are: {', '.join(recorded()) or 'none'}.")
     return json.loads(path.read_text())
-
-
-def processor():
-    """Return the processor's name as the operating system tells it."""
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 def processor_flags():
