@@ -116,7 +116,7 @@ def save_film(path, frames, fps=10, hold=2.0):
     odd = [(0, side % 2) for side in frames.shape[1:3]]  # H.264 stores even sides
     frames = np.pad(frames, [(0, 0), *odd, (0, 0)], mode="edge")
     try:
-        with whole_file(path, ".mp4") as partial:
+        with whole_file(path) as partial:
             imageio.imwrite(partial, frames, plugin="FFMPEG", fps=fps, macro_block_size=2)
     except ImportError:
         raise RuntimeError("An MP4 needs imageio-ffmpeg. Run: python -m pip install imageio-ffmpeg") from None

@@ -12,7 +12,6 @@ REFUSED = {
     "hold": (lambda value: GifRecorder("never.gif", hold=value), (-1, 601, NAN)),
     "max_bytes": (lambda value: GifRecorder("never.gif", max_bytes=value), (0, NAN, "1")),
     "size": (lambda value: GifRecorder("never.gif", size=value), (0, 1.5, "3")),
-    "path": (GifRecorder, (None, 3)),
     "source": (datasets.load_mnist, (0, None, [], NAN, "lokal")),
     "train": (synthetic.digits, (-1, 1.5, "3", None)),
 }

@@ -210,7 +210,7 @@ def test_more_is_lighter_or_darker_all_the_way():
 
 
 def test_long_class_names_do_not_run_into_each_other_in_a_confusion():
-    short, long = (figures.plot_confusion(np.eye(2), names).axes[0] for names in ("ab", ["airplane", "automobile"]))
+    short, long = (figures.plot_confusion(np.eye(6), names).axes[0] for names in ("abcdef", ["automobile"] * 6))
     assert [axis.get_xticklabels()[0].get_rotation() for axis in (short, long)] == [0, 45]
 
 
