@@ -53,6 +53,17 @@ def test_every_and_size(tmp_path):
     assert record(tmp_path, [ramp(0)], size=600).frames[0].shape == (40, 60, 3)
 
 
+def test_what_does_not_move_does_not_flicker(tmp_path):
+    random, recorder = np.random.default_rng(0), GifRecorder(tmp_path / "run.gif")
+    picture = random.integers(0, 256, (40, 60, 3))  # more colours than a palette holds, above others in every frame
+    for level in range(0, 250, 25):
+        picture[:20] = random.integers(level, level + 30, (20, 60, 3))
+        recorder.add(picture)
+    recorder.save()
+    still = imageio.imread(recorder.path, index=None, plugin="pillow", mode="RGB")[:, 20:]
+    assert (still == still[0]).all()
+
+
 def test_a_file_that_is_too_large_gets_smaller_images_not_fewer(tmp_path):
     random = np.random.default_rng(0)
     recorder = record(tmp_path, random.integers(0, 256, (6, 200, 300, 3)), max_bytes=120_000)
