@@ -225,7 +225,7 @@ def test_an_uploaded_picture_is_kept_chosen_and_shown():
 @pytest.mark.parametrize(
     ("name", "data", "words"),
     [
-        ("notes.png", b"no picture", "notes.png is no picture"),
+        ("notes.png", b"no picture", "notes.png cannot be read"),
         ("empty.png", b"", "empty.png"),
         ("half.png", png()[:200], "half.png cannot be read"),
         ("huge.png", b"0" * 8_000_001, "huge.png has 8.0 MB; at most 8 MB"),
