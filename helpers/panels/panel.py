@@ -268,7 +268,7 @@ class Panel(widgets.VBox):
     def _draw_curve(self):
         figure = self.draw_curve(self.history)
         figure.set_size_inches(4.0, 2.8)
-        figure.set_layout_engine(None)  # the layout that suits every figure takes half of the time
+        figure.set_layout_engine("none")  # the layout that suits every figure takes half of the time
         figure.subplots_adjust(left=0.13, right=0.97, top=0.9, bottom=0.17, wspace=0.4)
         self.curve.show(rasterise(figure))
 
