@@ -9,7 +9,9 @@ import itertools
 
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython import get_ipython
 from matplotlib.figure import Figure
+from matplotlib_inline.backend_inline import set_matplotlib_formats
 from PIL import Image, ImageDraw, ImageFont
 
 WIDTH = 10.0  # inches: the width of the text
@@ -34,6 +36,8 @@ STYLE = {
     "image.cmap": "viridis",
 }
 plt.rcParams.update(STYLE)
+if get_ipython() is not None:  # a kernel shows figures only once it was told how, which pyplot does with its first one
+    set_matplotlib_formats("png")
 
 
 def show(figure, alt, jpeg=False):
