@@ -43,8 +43,11 @@ def test_digits_are_white_on_black_with_about_as_much_ink_as_mnist(drawn):
     assert images[:, :2].mean() < 15  # the border is background
 
 
-def test_training_and_test_digits_share_no_font():
+def test_training_and_test_digits_share_no_font(monkeypatch):
     assert not set(synthetic.TRAIN_FONTS) & set(synthetic.TEST_FONTS)
+    before = synthetic.digits(train=0, test=50)[1][0]
+    monkeypatch.setattr(synthetic, "TRAIN_FONTS", ("cmr10",))
+    assert np.array_equal(synthetic.digits(train=0, test=50)[1][0], before)
 
 
 def test_a_linear_classifier_of_digits_beats_chance_and_is_not_enough(drawn):
