@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from helpers import storage
+from helpers import files
 from helpers.arguments import did_you_mean
 
-BUNDLED = storage.DATA / "weights"  # where mini_vgg lies
+BUNDLED = files.DATA / "weights"  # where mini_vgg lies
 
 
 class BackboneError(ValueError):
@@ -27,7 +27,7 @@ class Backbone:
     """A pretrained network without its classifier.
 
     Attributes:
-        name: `vgg19`, `vgg16`, `inception_v3`, `mobilenet_v2` or `mini_vgg`.
+        name: `vgg19`, `vgg16`, `inception_v3`, `mobilenet_v2`, `mini_vgg` or `mini_vgg_robust`.
         model: a `keras.Model` from preprocessed pictures, `(batch, height, width, 3)`, to its last features; any size
             from `smallest_side` up; not trainable until `model.trainable = True`.
         preprocess: turns RGB pictures, 0–255, `(height, width, 3)` or `(batch, height, width, 3)`, into what the
@@ -57,6 +57,7 @@ class Classifier:
         model: a `keras.Model` from preprocessed pictures to logits, `(batch, classes)`.
         preprocess: as in `Backbone`.
         class_names: the classes, in the order of the logits.
+        smallest_side: as in `Backbone`.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Classifier:
     preprocess: Callable
     class_names: tuple
     source: str
+    smallest_side: int = 32
 
     def top(self, image, count=5):
         """Return the `count` most probable classes of one picture, `[(class name, probability 0–1), ...]`, best first.
@@ -177,8 +179,14 @@ RECIPES = {
         _mini_preprocess, _VGG_STYLE, ("block4_conv2",),
         ("block3_conv1", "block3_conv2", "block4_conv1", "block4_conv2"),
     ),
+    "mini_vgg_robust": _Recipe(
+        _mini_preprocess, _VGG_STYLE, ("block4_conv2",),
+        ("block3_conv2", "block4_conv1", "block4_conv2", "block5_conv1"),
+    ),
 }  # fmt: skip
 NAMES = (*RECIPES, "auto")
+OURS = ("mini_vgg", "mini_vgg_robust")  # their weights come with the course
+FOR_PICTURES = "mini_vgg_robust"  # what "auto" takes where the preferred network is not on this machine
 
 
 # Loading -----------------------------------------------------------------------------------------------------------
@@ -189,11 +197,11 @@ def load_backbone(name="auto", weights="imagenet", prefer="vgg19"):
 
     Weights of Keras' networks are looked for as `<name>.weights.h5` or under Keras' own file name: in `$ATELIER_DATA`,
     in `data/cache/`, in Keras' cache, and are downloaded to `data/cache/` otherwise, but for those of `mobilenet_v2`,
-    of which no checksum is published. Those of `mini_vgg` come with the project.
+    of which no checksum is published. Those of `mini_vgg` and `mini_vgg_robust` come with the project.
 
     Args:
-        name: `vgg19`, `vgg16`, `inception_v3`, `mobilenet_v2`, `mini_vgg`, or `auto`: `prefer` if its weights are on
-            this machine, else `mini_vgg`; it never downloads.
+        name: `vgg19`, `vgg16`, `inception_v3`, `mobilenet_v2`, `mini_vgg`, `mini_vgg_robust`, or `auto`: `prefer` if
+            its weights are on this machine, else `mini_vgg_robust`; it never downloads.
         weights: "imagenet" for pretrained weights, None for random ones (tests, timings), or the path of a file.
         prefer: what `auto` prefers.
 
@@ -207,11 +215,11 @@ def load_backbone(name="auto", weights="imagenet", prefer="vgg19"):
     name = known(name, NAMES, "network")
     if name == "auto":
         name = known(prefer, tuple(RECIPES), "network")
-        if weights == "imagenet" and name != "mini_vgg" and _on_this_machine(name) is None:
-            _say_once(f"{name}: no weights on this machine; using mini_vgg, which comes with the course.")
-            name = "mini_vgg"
+        if weights == "imagenet" and name not in OURS and _on_this_machine(name) is None:
+            _say_once(f"{name}: no weights on this machine; using {FOR_PICTURES}, which comes with the course.")
+            name = FOR_PICTURES
     recipe = RECIPES[name]
-    model, source = (_load_mini if name == "mini_vgg" else _load_keras)(name, weights)
+    model, source = (_load_mini if name in OURS else _load_keras)(name, weights)
     model.trainable = False
     return Backbone(
         name, model, recipe.preprocess, recipe.style_layers, recipe.content_layers, recipe.dream_layers,
@@ -220,10 +228,10 @@ def load_backbone(name="auto", weights="imagenet", prefer="vgg19"):
 
 
 def load_classifier(name="mini_vgg", weights="imagenet"):
-    """Return `mini_vgg` with the classifier it was trained with and the names of its classes.
+    """Return `mini_vgg` or `mini_vgg_robust` with the classifier it was trained with and the names of its classes.
 
     Args:
-        name: "mini_vgg", the one network whose classifier comes with the course.
+        name: "mini_vgg" or "mini_vgg_robust", the networks whose classifier comes with the course.
         weights: "imagenet" for the trained ones, or the path of a file that `python -m helpers pretrain` wrote.
 
     Returns:
@@ -232,18 +240,24 @@ def load_classifier(name="mini_vgg", weights="imagenet"):
     Raises:
         BackboneError: for another name; if a file is missing or damaged.
     """
-    if name != "mini_vgg":
-        raise BackboneError(f"{name!r} has no classifier here; choose 'mini_vgg', whose classifier comes with it.")
-    model, source = _read_mini(weights)
+    if name not in OURS:
+        raise BackboneError(f"{name!r} has no classifier here; choose {' or '.join(map(repr, OURS))}.")
+    model, source = _read_mini(name, weights)
     return Classifier(name, model, RECIPES[name].preprocess, tuple(model.facts["class_names"]), source)
 
 
-def feature_extractor(backbone, layers):
+def feature_extractor(backbone, layers, margin=0):
     """Return the part of a network that computes some of its layers, and no more of it than they need.
+
+    A convolution pads its input with zeros, a dark frame around the image; a style transfer then paints scallops along
+    the edges. With a `margin`, the image is continued by its own reflection, and the features of the margin are cut
+    away.
 
     Args:
         backbone: of `load_backbone`.
         layers: names of layers: one, several, or a dictionary whose keys they are.
+        margin: pixels by which the image is continued at each edge, less than its sides; 16 is one cell of a VGG's last
+            block.
 
     Returns:
         A `keras.Model` from preprocessed pictures, `(batch, height, width, 3)`, to `{name: features}`, each
@@ -260,7 +274,23 @@ def feature_extractor(backbone, layers):
     valid = layer_names(backbone)
     names = [known(name, valid, f"layer of {backbone.name}") for name in names]
     outputs = {name: backbone.model.get_layer(name).output for name in names}
-    return keras.Model(backbone.model.input, outputs, name=f"{backbone.name}_features")
+    network = keras.Model(backbone.model.input, outputs, name=f"{backbone.name}_features")
+    return _with_margin(network, margin) if margin else network
+
+
+def _with_margin(network, margin):
+    """Return `network` on images that are continued by their reflection, the features of the margin cut away."""
+    import keras
+
+    side = 512  # from which the stride of each layer is read
+    shapes = network.compute_output_shape((1, side, side, 3))
+    images = keras.Input((None, None, 3))
+    border = ((0, 0), (margin, margin), (margin, margin), (0, 0))
+    features = network(keras.layers.Lambda(lambda values: keras.ops.pad(values, border, mode="reflect"))(images))
+    cropped = {
+        name: keras.layers.Cropping2D(round(margin * shapes[name][1] / side))(value) for name, value in features.items()
+    }
+    return keras.Model(images, cropped, name=network.name)
 
 
 def layer_names(backbone):
@@ -317,10 +347,10 @@ def _check_hdf5(path, name):
 def _on_this_machine(name):
     """Return path and source of a network's weights, or None if there are none here."""
     recipe = RECIPES[name]
-    path = storage.find_local(f"{name}.weights.h5", recipe.file)
+    path = files.find_local(f"{name}.weights.h5", recipe.file)
     if path is not None:
         return path, f"local file {path.name}"
-    path = storage.keras_home() / "models" / recipe.file
+    path = files.keras_home() / "models" / recipe.file
     return (path, f"Keras' cache, {path.name}") if path.is_file() else None
 
 
@@ -334,11 +364,11 @@ def _fetched(name):
             f"keras.applications.{recipe.constructor}(include_top=False) once, and {recipe.file} ({recipe.size}) is "
             "found in Keras' cache. Or use load_backbone('mini_vgg')."
         )
-    path = storage.CACHE / recipe.file
+    path = files.CACHE / recipe.file
     try:
-        storage.download(recipe.address, path, recipe.md5)
-    except storage.DownloadError as error:
-        folders = " or ".join(str(folder) for folder in storage.search_folders())
+        files.download(recipe.address, path, recipe.md5)
+    except files.DownloadError as error:
+        folders = " or ".join(str(folder) for folder in files.search_folders())
         raise BackboneError(
             f"The weights of {name} are not on this machine and could not be fetched ({error}). "
             f"Get {recipe.file} ({recipe.size}) from {recipe.address}, the address that "
@@ -357,26 +387,27 @@ def _load_mini(name, weights):
             return mini_vgg.plain_network(), "random weights"
     import keras
 
-    classifier, source = _read_mini(weights)
+    classifier, source = _read_mini(name, weights)
     last = mini_vgg.layer_names(classifier.facts["convolutions"])[-1]
     return keras.Model(classifier.input, classifier.get_layer(last).output, name=name), source
 
 
-def _read_mini(weights):
-    """Return mini_vgg's classifier with weights from the project or from a path, and where they came from."""
+def _read_mini(name, weights):
+    """Return the classifier of one of ours with weights from the project or from a path, and where they came from."""
     from helpers import mini_vgg
 
     if weights == "imagenet":
-        path, source = BUNDLED / mini_vgg.WEIGHTS, f"{mini_vgg.WEIGHTS}, which comes with the course"
+        path = BUNDLED / f"{name}.weights.h5"
+        source = f"{path.name}, which comes with the course"
     else:
         path, source = Path(weights), f"file {Path(weights).name}"
-    _check_hdf5(path, "mini_vgg")
+    _check_hdf5(path, name)
     try:
         with mini_vgg.plain_precision():
             return mini_vgg.load(path), source
     except (KeyError, ValueError, OSError) as error:
         raise BackboneError(
-            f"{path} does not hold weights of mini_vgg: {error}. Expected what `python -m helpers pretrain` writes."
+            f"{path} does not hold weights of {name}: {error}. Expected what `python -m helpers pretrain` writes."
         ) from error
 
 

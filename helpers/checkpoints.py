@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from helpers import archives, storage
+from helpers import files
 
 
 class CheckpointError(ValueError):
@@ -20,7 +20,7 @@ def save(path, model, state):
         state: a dict of what JSON can hold: how far the training is, and what was measured.
     """
     arrays = {f"{i:04d}": np.asarray(variable) for i, variable in enumerate(_variables(model))}
-    with storage.whole_file(path) as partial, open(partial, "wb") as file:
+    with files.whole_file(path) as partial, open(partial, "wb") as file:
         np.savez(file, state=json.dumps(state), **arrays)
 
 
@@ -34,10 +34,10 @@ def load(path, model):
         return None
     remedy = "Name another --checkpoint, or begin anew with --restart."
     try:
-        found = archives.load_arrays(path)
+        found = files.load_arrays(path)
         state = json.loads(str(found.pop("state")))
         arrays = [found[name] for name in sorted(found)]
-    except (*archives.ARCHIVE_ERRORS, KeyError) as error:
+    except (*files.ARCHIVE_ERRORS, KeyError) as error:
         raise CheckpointError(f"{path} cannot be read as a checkpoint ({error}). {remedy}") from error
     variables = _variables(model)
     if [array.shape for array in arrays] != [tuple(variable.shape) for variable in variables]:

@@ -1,82 +1,82 @@
-"""The figures of the course. They draw what they are given and compute nothing but its layout.
+"""The figures of the course. They draw what they are given and compute only its layout.
 
-Each function returns a closed matplotlib figure: the last line of a cell shows it, `display(figure)` shows it anywhere
-else, and none stays in memory.
+Each function returns a matplotlib figure: the last line of a cell shows it, and `show(figure, alt)` shows it with a
+text for those who cannot see it. Importing this module sets the style of every figure, of your own ones too.
 """
 
-import functools
+import io
 import itertools
 
 import matplotlib.pyplot as plt
 import numpy as np
-from sklearn.metrics import ConfusionMatrixDisplay
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont
 
-DPI = 90
-COLOURS = plt.get_cmap("tab10").colors
+WIDTH = 10.0  # inches: the width of the text
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000", "#F0E442")  # Okabe and Ito 2008
+MARKERS = "osv^D"
+WRONG = COLOURS[1]
 STYLE = {
-    "figure.dpi": DPI,
-    "savefig.dpi": DPI,
+    "figure.dpi": 144,
+    "savefig.dpi": 144,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "axes.facecolor": "white",
     "figure.constrained_layout.use": True,
+    "axes.prop_cycle": plt.cycler(color=COLOURS),
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.grid": False,
-    "font.size": 10,
-    "axes.titlesize": 10,
+    "font.size": 12,
+    "axes.titlesize": 12,
+    "figure.titlesize": 13,
     "legend.frameon": False,
-    "image.interpolation": "nearest",
+    "lines.linewidth": 2,
+    "image.cmap": "viridis",
 }
+plt.rcParams.update(STYLE)
 
 
-def _styled(draw):
-    """Run a function that returns a figure in the course's style, and close the figure, so that it is shown once."""
+def show(figure, alt, jpeg=False):
+    """Display a figure with `alt`, what it shows in words; `jpeg` keeps photographs small in the notebook's file."""
+    from IPython.display import Image, display
 
-    @functools.wraps(draw)
-    def styled(*args, **kwargs):
-        with plt.rc_context(STYLE):
-            figure = draw(*args, **kwargs)
-        plt.close(figure)
-        return figure
-
-    return styled
+    buffer, form = io.BytesIO(), "jpeg" if jpeg else "png"
+    figure.savefig(buffer, format=form, pil_kwargs={"quality": 90} if jpeg else {})
+    display(Image(buffer.getvalue(), format=form, alt=alt))
 
 
-@_styled
-def show_images(
-    images, titles=None, columns=6, size=1.5, title=None, cmap="gray", value_range=None, colours=None, aspect=None
-):
+def _axes(rows, columns, size, title=None, **options):
+    """Return a figure that pyplot does not keep in memory, and its axes, `(rows, columns)`."""
+    figure = Figure(size)
+    figure.suptitle(title)
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def show_images(images, titles=None, columns=5, size=None, title=None, cmap="gray", value_range=None, colours=None):
     """Draw images in rows.
 
     Args:
         images: sequence of arrays `(h, w)`, `(h, w, 1)` or `(h, w, 3)`; RGB ones 0–255.
         titles: one text per image, or None.
         columns: images in a row.
-        size: width of one image, inches.
+        size: width of one image, inches; None fills the width of the text.
         title: text above all of them.
         cmap: colour map for images of one channel.
         value_range: (black, white) for images of one channel; None takes each image's own extremes.
         colours: a colour for each title, or None.
-        aspect: height of an image's place in parts of its width; None takes that of the tallest image.
-
-    Returns:
-        The matplotlib figure.
     """
     images = list(images)
-    aspect = _tallest(images) if aspect is None else aspect
     columns = max(1, min(columns, len(images)))
-    rows = -(-len(images) // columns)
-    heading = 0.22 if titles is not None else 0.0
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(columns * size, rows * (aspect * size + heading) + 0.3 * bool(title)), squeeze=False
-    )
-    for index, axis in enumerate(axes.flat):
+    size, rows = size or WIDTH / columns, -(-len(images) // columns)
+    titles = [""] * len(images) if titles is None else [str(text) for text in titles]
+    heading = max((0.23 * len(text.splitlines()) for text in titles), default=0)
+    height = rows * (size * _tallest(images) + heading) + 0.3 * bool(title)
+    figure, axes = _axes(rows, columns, (columns * size, height), title)
+    for axis, image, text, colour in itertools.zip_longest(axes.flat, images, titles, colours or ()):
         axis.set_axis_off()
-        if index >= len(images):
-            continue
-        draw_image(axis, images[index], cmap, value_range)
-        if titles is not None:
-            axis.set_title(titles[index], color=colours[index] if colours else "black")
-    if title:
-        figure.suptitle(title)
+        if image is not None:
+            draw_image(axis, image, cmap, value_range)
+            axis.set_title(text, color=colour or "black")
     return figure
 
 
@@ -86,116 +86,302 @@ def _tallest(images):
 
 
 def draw_image(axis, image, cmap="gray", value_range=None):
-    """Draw one image on a matplotlib axis: `(h, w)`, `(h, w, 1)`, or RGB `(h, w, 3)`, 0–255."""
+    """Draw `(h, w)` or `(h, w, 1)` with hard pixels, or RGB `(h, w, 3)`, 0–255, smoothed where it is shrunk."""
     image = np.asarray(image)
     if image.ndim == 3 and image.shape[2] == 3:
-        axis.imshow(np.clip(image, 0, 255).astype(np.uint8))
-    else:
-        low, high = value_range or (None, None)
-        axis.imshow(np.squeeze(image), cmap=cmap, vmin=low, vmax=high)
+        return axis.imshow(np.clip(image, 0, 255).astype(np.uint8), interpolation="antialiased")
+    low, high = value_range or (None, None)
+    return axis.imshow(image.reshape(image.shape[:2]), cmap=cmap, vmin=low, vmax=high, interpolation="nearest")
 
 
-@_styled
-def plot_history(history, x="generation", panels=None, title=None, percent=("accuracy",)):
-    """Draw curves of a run, one panel for each kind of value.
+def plot_predictions(images, labels, probabilities, class_names, columns=5, title="actual / predicted"):
+    """Draw images `(n, h, w)` or `(n, h, w, 3)` with the actual class, the predicted one and its probability.
+
+    `labels` is int `(n,)`, `probabilities` `(n, classes)`; the titles of wrong predictions are red.
+    """
+    guesses = np.argmax(probabilities, axis=1)
+    titles = [
+        f"{class_names[label]} / {class_names[guess]}\n{100 * shares[guess]:.0f}%"
+        for label, guess, shares in zip(labels, guesses, probabilities, strict=True)
+    ]
+    colours = ["black" if label == guess else WRONG for label, guess in zip(labels, guesses, strict=True)]
+    return show_images(images, titles, columns, title=title, colours=colours)
+
+
+def plot_filters(kernels, columns=10, title=None):
+    """Draw kernels `(h, w, channels, filters)`, averaged over `channels`: red above 0, blue below, white at 0."""
+    kernels = np.asarray(kernels).mean(axis=2)
+    largest = np.abs(kernels).max()
+    return show_images(np.moveaxis(kernels, -1, 0), None, columns, None, title, "RdBu_r", (-largest, largest))
+
+
+def plot_feature_maps(feature_maps, columns=10, size=None, title=None):
+    """Draw the channels of feature maps `(h, w, channels)`, all on one scale of brightness."""
+    feature_maps = np.asarray(feature_maps)
+    limits = (min(0, feature_maps.min()), feature_maps.max())
+    return show_images(np.moveaxis(feature_maps, -1, 0), None, columns, size, title, "magma", limits)
+
+
+def plot_heat(images, heat, titles=None, colours=None, columns=5, title=None):
+    """Draw RGB images `(n, h, w, 3)`, 0–255, and under each of them its heat map of `(n, rows, columns)`, 0–1.
+
+    `titles` and `colours` (of the titles) have one entry per image.
+    """
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    size = (WIDTH, rows * (2 * WIDTH / columns + 0.3) + 0.3 * bool(title))
+    figure, axes = _axes(2 * rows, columns, size, title)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for index, (image, warmth) in enumerate(zip(images, heat, strict=True)):
+        above, below = axes[2 * (index // columns) :, index % columns][:2]
+        draw_image(above, image)
+        extent = draw_image(below, image).get_extent()
+        below.imshow(warmth, cmap="inferno", alpha=0.65, vmin=0, vmax=1, interpolation="bicubic", extent=extent)
+        if titles is not None:
+            above.set_title(titles[index], color=colours[index] if colours else "black")
+    return figure
+
+
+def contact_sheet(run, title=None, size=None, **grids):
+    """Call `run` for every combination of one or two hyperparameters and draw the results on a grid.
 
     Args:
-        history: dict of equally long lists; one of them is named `x`. A list may hold None where nothing was measured.
-        x: the name of the list on the horizontal axis: where each value was measured.
+        run: function that takes them by name and returns an image, or a number.
+        title: text above the sheet.
+        size: width of one cell, inches; None fills the width of the text.
+        **grids: one or two names, each with a list of values: the first is the rows, the second the columns.
+
+    Returns:
+        The matplotlib figure. The results are its attribute `results`, a dict from tuples of values.
+
+    Raises:
+        ValueError: if there are no grids or more than two.
+    """
+    if len(grids) not in (1, 2):
+        raise ValueError(f"contact_sheet: grids are {', '.join(grids) or 'missing'}; expected one or two lists.")
+    results = {values: run(**dict(zip(grids, values, strict=True))) for values in itertools.product(*grids.values())}
+    (row_name, rows), (column_name, columns) = [(None, [""]), *grids.items()][-2:]
+    table = [list(results.values())[start : start + len(columns)] for start in range(0, len(results), len(columns))]
+    size = size or WIDTH / (len(columns) + 0.5)
+    if np.ndim(table[0][0]) == 0:
+        figure, ((axis,),) = _axes(1, 1, (min(WIDTH, 2 + 1.4 * len(columns)), 1.5 + 0.6 * len(rows)), title)
+        values = np.array(table, float)
+        texts = [[f"{value:.1f}" if np.isfinite(value) else "NaN" for value in row] for row in values]
+        _draw_matrix(axis, np.ma.masked_invalid(values), texts, rows, columns)
+        axis.set(xlabel=column_name, ylabel=row_name)
+    else:
+        height = len(rows) * size * _tallest(results.values())
+        figure, axes = _axes(len(rows), len(columns), (size * len(columns) + 0.4, height + 0.9), title)
+        for axis, image in zip(axes.flat, results.values(), strict=True):
+            draw_image(axis, image)
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+        for axis, column in zip(axes[0], columns, strict=True):
+            axis.set_title(column)
+        for axis, row in zip(axes[:, 0], rows, strict=True):
+            axis.set_ylabel(row)
+        figure.supxlabel(column_name)
+        figure.supylabel(row_name)
+    figure.results = results
+    return figure
+
+
+def _draw_matrix(axis, values, texts, rows, columns, cmap="viridis", **limits):
+    """Draw a matrix as colours, with a text in each of its cells and names along its sides; return the image."""
+    drawn = axis.imshow(values, cmap=cmap, aspect="auto", interpolation="nearest", **limits)
+    brightness = drawn.cmap(drawn.norm(values))[..., :3] @ (0.299, 0.587, 0.114)
+    brightness[np.ma.getmaskarray(values)] = 1  # nothing is drawn there
+    for row, column in np.ndindex(brightness.shape):
+        dark = brightness[row, column] < 0.5
+        axis.text(column, row, texts[row][column], ha="center", va="center", color="white" if dark else "black")
+    _name_ticks(axis, rows, columns)
+    return drawn
+
+
+def _name_ticks(axis, rows, columns):
+    long = sum(len(str(name)) for name in columns) > 40
+    turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if long else {}
+    axis.set_xticks(range(len(columns)), [str(name) for name in columns], **turned)
+    axis.set_yticks(range(len(rows)), [str(name) for name in rows])
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+
+
+def plot_confusion(matrix, class_names, title=None):
+    """Draw a confusion matrix, such as `sklearn.metrics.confusion_matrix` returns: rows are actual, columns predicted.
+
+    The colours show mistakes alone: the diagonal, which outweighs them, has the colour of 0.
+    """
+    matrix = np.asarray(matrix)
+    mistakes = np.where(np.eye(len(matrix), dtype=bool), 0, matrix)
+    figure, ((axis,),) = _axes(1, 1, (8.5, 6.8), title)
+    drawn = _draw_matrix(axis, mistakes, matrix, class_names, class_names, "magma_r", vmin=0, vmax=mistakes.max() or 1)
+    axis.set(xlabel="predicted", ylabel="actual")
+    figure.colorbar(drawn, label="mistakes")
+    return figure
+
+
+def plot_history(history, x="step", panels=None, title=None):
+    """Draw the curves of a run.
+
+    Args:
+        history: dict of equally long lists; one of them is named `x`. A list can hold None where nothing was measured.
+        x: the name of the list on the horizontal axis.
         panels: dict from the title of a panel to the names of its curves; None draws the losses in one panel and the
             accuracies in another.
         title: text above all panels.
-        percent: curves whose panel's title holds one of these words are drawn in per cent.
-
-    Returns:
-        The matplotlib figure.
     """
     names = [name for name in history if name != x]
     if panels is None:
         panels = {kind: [name for name in names if kind in name] for kind in ("loss", "accuracy")}
         panels = {kind: chosen for kind, chosen in panels.items() if chosen} or {"value": names}
-    figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.0), squeeze=False)
-    for axis, (kind, chosen) in zip(axes.flat, panels.items(), strict=True):
-        scale = 100 if any(word in kind for word in percent) else 1
-        for index, name in enumerate(chosen):
-            points = [
-                (at, scale * value) for at, value in zip(history[x], history[name], strict=True) if value is not None
-            ]
-            axis.plot(*zip(*points, strict=True), color=COLOURS[index], label=name, marker="." * (len(points) < 12))
-        axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.set(xlabel=x, title=kind + (", %" if scale == 100 else ""))
-        axis.grid(alpha=0.25)
-        if len(chosen) > 1:
-            axis.legend()
-    if title:
-        figure.suptitle(title)
-    return figure
+
+    def curve(name):
+        pairs = [pair for pair in zip(history[x], history[name], strict=True) if pair[1] is not None]
+        return tuple(zip(*pairs, strict=True)) or ((), ())
+
+    return plot_curves({kind: {name: curve(name) for name in chosen} for kind, chosen in panels.items()}, x, title)
 
 
-@_styled
-def plot_confusion(matrix, class_names, title=None):
-    """Draw a confusion matrix, such as `sklearn.metrics.confusion_matrix` returns: rows are actual, columns predicted.
-
-    The colours show mistakes alone: the diagonal, which outweighs all else, is left white.
-    """
-    matrix = np.asarray(matrix)
-    mistakes = np.where(np.eye(len(matrix), dtype=bool), 0, matrix)
-    figure, axis = plt.subplots(figsize=(5.2, 4.6))
-    display = ConfusionMatrixDisplay(matrix, display_labels=class_names)
-    display.plot(ax=axis, cmap="Reds", colorbar=False, im_kw={"vmax": max(1, mistakes.max() * 1.5)})
-    if max(map(len, map(str, class_names))) > 3:
-        axis.tick_params(axis="x", rotation=45)
-        for text in axis.get_xticklabels():
-            text.set(ha="right", rotation_mode="anchor")
-    display.im_.set_data(mistakes)
-    for row, texts in enumerate(display.text_):
-        for column, text in enumerate(texts):
-            text.set(color="black" if row == column or matrix[row, column] else "lightgray", fontsize=8)
-    axis.set(xlabel="predicted", ylabel="actual", title=title)
-    return figure
-
-
-def plot_predictions(images, labels, probabilities, class_names, columns=6, title=None):
-    """Draw images with *actual / predicted* and the probability above each, red where the prediction is wrong.
+def plot_curves(panels, x="step", title=None, size=None, smooth=1, chance=None):
+    """Draw curves that were measured at different positions, one panel for each kind of value.
 
     Args:
-        images: `(n, h, w)` or `(n, h, w, 3)`.
-        labels: int `(n,)`.
-        probabilities: `(n, classes)`.
-        class_names: sequence of str.
-        columns: images in a row.
-        title: text above all of them.
+        panels: dict from the title of a panel to its curves, `{name: (xs, ys)}`. Names that begin with "recorded" are
+            drawn dashed; a panel with "accuracy" in its title is drawn in percent.
+        x: what the horizontal axis is.
+        title: text above all panels.
+        size: width and height of one panel, inches; None fills the width of the text.
+        smooth: points of a moving average; above 1, the curves themselves are drawn faintly behind it.
+        chance: accuracy of a guess, 0–1, drawn as a line in the panels of accuracies.
     """
-    predicted = np.argmax(probabilities, axis=1)
-    titles = [
-        f"{class_names[label]} / {class_names[guess]}  {100 * probability[guess]:.0f} %"
-        for label, guess, probability in zip(labels, predicted, probabilities, strict=True)
-    ]
-    colours = ["black" if label == guess else "crimson" for label, guess in zip(labels, predicted, strict=True)]
-    return show_images(images, titles, columns, title=title or "actual / predicted", colours=colours)
+    width, height = size or (WIDTH / max(len(panels), 1.5), 3.6)
+    figure, axes = _axes(1, len(panels), (width * len(panels), height), title)
+    for axis, (kind, curves) in zip(axes.flat, panels.items(), strict=True):
+        percent = "accuracy" in kind
+        for index, (name, (xs, ys)) in enumerate(curves.items()):
+            xs, ys = np.asarray(xs, float), np.asarray(ys, float) * (100 if percent else 1)
+            look = {"color": COLOURS[index % 8], "ls": "--" if name.startswith("recorded") else "-", "label": name}
+            if 1 < smooth <= len(ys):
+                axis.plot(xs, ys, color=look["color"], linewidth=1, alpha=0.3)
+                xs, ys = xs[smooth - 1 :], np.convolve(ys, np.full(smooth, 1 / smooth), "valid")
+            axis.plot(xs, ys, marker=MARKERS[index % 5], markevery=max(1, len(xs) // 8), markersize=5, **look)
+        if percent and chance is not None:
+            axis.axhline(100 * chance, color="gray", linestyle=":", label="chance")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.set(xlabel=x, title=kind + (", %" if percent else ""))
+        axis.grid(alpha=0.25)
+        if len(axis.get_legend_handles_labels()[1]) > 1:
+            axis.legend()
+    return figure
 
 
-def plot_filters(kernels, columns=10, title=None, size=0.8):
-    """Draw kernels `(h, w, channels, filters)`, averaged over `channels`: red above 0, blue below."""
-    kernels = np.asarray(kernels).mean(axis=2)
-    largest = np.abs(kernels).max()
-    images = np.moveaxis(kernels, -1, 0)
-    return show_images(images, None, columns, size, title, "RdBu_r", (-largest, largest))
+def prediction_sheet(images, labels, probabilities, class_names, columns=5, side=96):
+    """Return the same as pixels, uint8 `(height, width, 3)`: fast enough to be drawn again every few training steps.
+
+    Above each image stand the predicted class and its probability, red where the class is wrong.
+
+    Args:
+        images, labels, probabilities, class_names: as for `plot_predictions`; the images are uint8.
+        columns: images in a row.
+        side: of an image on the sheet, pixels.
+    """
+    line, gap = 20, 8
+    rows = -(-len(images) // columns)
+    sheet = Image.new("RGB", (columns * (side + gap), rows * (side + line + gap)), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+    for index, (image, label, probability) in enumerate(zip(images, labels, probabilities, strict=True)):
+        left, top = index % columns * (side + gap) + gap // 2, index // columns * (side + line + gap)
+        sheet.paste(Image.fromarray(image).convert("RGB").resize((side, side)), (left, top + line))
+        guess = int(np.argmax(probability))
+        text = f"{class_names[guess]} {100 * probability[guess]:.0f}%"
+        text = text if font.getlength(text) < side + gap else class_names[guess]
+        colour = "black" if guess == label else WRONG
+        pen.text((left + side / 2, top + line / 2), text, font=font, fill=colour, anchor="mm")
+    return np.asarray(sheet)
 
 
-def plot_feature_maps(feature_maps, titles=None, columns=10, size=0.9, title=None):
-    """Draw feature maps `(h, w, channels)`, one picture per channel, all on one scale of brightness."""
-    feature_maps = np.asarray(feature_maps)
-    images = np.moveaxis(feature_maps, -1, 0)
-    return show_images(images, titles, columns, size, title, "magma", (min(0, feature_maps.min()), feature_maps.max()))
+def plot_ranges(curves, x, title=None):
+    """Draw accuracies of repeated runs over a logarithmic axis: their mean, and a band from the lowest to the highest.
+
+    Args:
+        curves: `{name: {position: accuracies}}`, accuracies 0–1 in a list for each position. "recorded: name" is drawn
+            dashed, in the colour of `name`.
+        x: what the horizontal axis is.
+        title: text above the figure.
+    """
+    figure, ((axis,),) = _axes(1, 1, (WIDTH, 4.5))
+    kinds = list(dict.fromkeys(name.removeprefix("recorded: ") for name in curves))
+    for name, points in curves.items():
+        kind = kinds.index(name.removeprefix("recorded: "))
+        xs, ys = sorted(points), [100 * np.asarray(points[position], float) for position in sorted(points)]
+        look = {"color": COLOURS[kind % 8], "marker": MARKERS[kind % 5]}
+        style = "--" if name.startswith("recorded") else "-"
+        axis.plot(xs, [values.mean() for values in ys], style, label=name, **look)
+        low, high = [values.min() for values in ys], [values.max() for values in ys]
+        axis.fill_between(xs, low, high, color=look["color"], alpha=0.2, linewidth=0)
+    axis.set(xscale="log", xlabel=x, title=title)
+    axis.set_xticks(sorted({position for points in curves.values() for position in points}), minor=False)
+    axis.xaxis.set_major_formatter("{x:,.0f}")
+    axis.minorticks_off()
+    axis.grid(alpha=0.25)
+    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
 
 
-@_styled
+def plot_bars(values, names, title=None, limit=None):
+    """Draw one horizontal bar for each of `names`, from 0, the first on top, with its value at its end.
+
+    `limit` is where the horizontal axis ends; None leaves room for the longest bar.
+    """
+    values = np.asarray(values, float)
+    figure, ((axis,),) = _axes(1, 1, (0.75 * WIDTH, 0.6 + 0.36 * len(values)))
+    bars = axis.barh(range(len(values)), values, color=COLOURS[0])
+    axis.bar_label(bars, fmt="{:.1f}", padding=4)
+    axis.set_yticks(range(len(values)), names)
+    axis.invert_yaxis()
+    axis.set(xlim=(0, limit or 1.15 * values.max()), title=title, xticks=[])
+    axis.spines[["bottom", "left"]].set_visible(False)
+    axis.tick_params(length=0)
+    return figure
+
+
+def plot_embeddings(embeddings, labels, class_names, title=None, limit=None):
+    """Draw clouds of points side by side, each point with the colour and the marker of its class.
+
+    Args:
+        embeddings: `{title: positions (n, 2)}`.
+        labels: int `(n,)`.
+        class_names: sequence of str.
+        title: text above all of them.
+        limit: largest coordinate that is shown, the same in all of them; None takes each one's own.
+    """
+    size = min((WIDTH - 1.6) / len(embeddings), 5.5)
+    figure, axes = _axes(1, len(embeddings), (size * len(embeddings) + 1.6, size + 0.3), title)
+    for axis, (name, positions) in zip(axes.flat, embeddings.items(), strict=True):
+        _scatter(axis, np.asarray(positions), labels, class_names)
+        reach = 1.05 * (np.abs(positions).max() if limit is None else limit)
+        axis.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", title=name)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", markerscale=2)
+    return figure
+
+
+def _scatter(axis, positions, labels, class_names):
+    for label, name in enumerate(class_names):
+        look = {"color": COLOURS[label % 8], "marker": MARKERS[label // 8 % 5], "label": name}
+        axis.scatter(*positions[np.asarray(labels) == label].T, s=18, alpha=0.8, linewidths=0, **look)
+    axis.set_axis_off()
+
+
+# Frames of films
+
+
 def plot_film_frame(kernels, probabilities, labels, class_names, title=None, largest=None):
     """Draw one frame of a training film: the first layer's kernels on the left, the class circle on the right.
 
-    On the circle each class has a corner, and each image lies at the mean of the corners weighted by its
-    probabilities: in the centre where the network is undecided, in a corner where it is sure. Its colour is its label.
+    Each class has a corner of the circle, and each image lies at the mean of the corners weighted by its probabilities:
+    in the centre where the network is undecided, in a corner where it is sure.
 
     Args:
         kernels: `(h, w, channels, filters)`; red is positive, blue negative.
@@ -205,23 +391,18 @@ def plot_film_frame(kernels, probabilities, labels, class_names, title=None, lar
         title: text above the frame.
         largest: the weight that is fully coloured, the same for all frames of a film; None takes this frame's own.
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.4))
+    figure, ((left, right),) = _axes(1, 2, (8, 4.4), title)
     kernels = np.asarray(kernels).mean(axis=2)
     largest = np.abs(kernels).max() if largest is None else largest
     draw_image(left, _mosaic(np.moveaxis(kernels, -1, 0)), "RdBu_r", (-largest, largest))
-    left.set(xticks=[], yticks=[], title="first-layer filters")
-    left.spines[:].set_visible(False)
+    left.set_title("filters of the first layer")
+    left.set_axis_off()
     angles = np.pi / 2 - 2 * np.pi * np.arange(len(class_names)) / len(class_names)
     corners = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    places = np.asarray(probabilities) @ corners
-    right.scatter(*places.T, s=7, c=[COLOURS[label % 10] for label in labels], alpha=0.7, linewidths=0)
-    for index, name in enumerate(class_names):
-        right.text(
-            *(1.1 * corners[index]), name, color=COLOURS[index % 10], ha="center", va="center", fontweight="bold"
-        )
-    right.set(xlim=(-1.2, 1.2), ylim=(-1.2, 1.2), aspect="equal", title="where the network puts each digit")
-    right.set_axis_off()
-    figure.suptitle(title)
+    _scatter(right, np.asarray(probabilities) @ corners, labels, class_names)
+    for index, (corner, name) in enumerate(zip(1.12 * corners, class_names, strict=True)):
+        right.text(*corner, name, color=COLOURS[index % 8], ha="center", va="center", fontweight="bold")
+    right.set(xlim=(-1.25, 1.25), ylim=(-1.25, 1.25), aspect="equal", title="predicted probabilities of the digits")
     return figure
 
 
@@ -234,162 +415,6 @@ def _mosaic(images):
     return padded.reshape(rows, columns, height, width).swapaxes(1, 2).reshape(rows * height, columns * width)[:-1, :-1]
 
 
-@_styled
-def contact_sheet(run, title=None, text="{:.1f}", size=1.5, aspect=None, **grids):
-    """Call `run` for every combination of one or two knobs and draw the results on a grid.
-
-    Args:
-        run: function that takes the knobs by name and returns an image, or a number.
-        title: text above the sheet.
-        text: how a number is written into its field.
-        size: width of one field, inches.
-        aspect: height of a field in parts of its width; None takes that of the tallest image, and 1 for numbers.
-        **grids: one or two knobs, each a list of values: the first is the rows, the second the columns.
-
-    Returns:
-        The matplotlib figure. The results are its attribute `results`, a dict from tuples of values.
-
-    Raises:
-        ValueError: if there are no knobs or more than two.
-    """
-    if len(grids) not in (1, 2):
-        raise ValueError(f"A sheet has one or two knobs; {len(grids)} were given: {', '.join(grids) or 'none'}.")
-    if len(grids) == 1:
-        grids = {"": [None], **grids}
-    (row_name, rows), (column_name, columns) = grids.items()
-    names = [name for name in grids if name]
-    results = {}
-    for values in itertools.product(*(grids[name] for name in names)):
-        results[values] = run(**dict(zip(names, values, strict=True)))
-    at = [[results[(row, column) if row_name else (column,)] for column in columns] for row in rows]
-    numbers = np.ndim(at[0][0]) == 0
-    if aspect is None:
-        aspect = 1.0 if numbers else _tallest(results.values())
-    draw = _draw_numbers if numbers else _draw_pictures
-    figure = draw(at, rows, columns, text, size, aspect)
-    figure.supxlabel(column_name)
-    figure.supylabel(row_name or None)
-    figure.suptitle(title)
-    figure.results = results
-    return figure
-
-
-def _draw_numbers(at, rows, columns, text, size, aspect):
-    figure, axis = plt.subplots(figsize=(1.6 + size * len(columns) * 0.8, 1.4 + 0.5 * aspect * size * len(rows)))
-    values = np.ma.masked_invalid(np.array(at, float))
-    axis.imshow(values, cmap="YlGn", aspect="auto", vmax=values.max() + 0.5 * max(np.ptp(values), 1e-9))
-    for row, column in np.ndindex(values.shape):
-        value = at[row][column]
-        axis.text(column, row, text.format(value) if np.isfinite(value) else "NaN", ha="center", va="center")
-    axis.set_xticks(range(len(columns)), columns)
-    axis.set_yticks(range(len(rows)), rows)
-    axis.tick_params(length=0)
-    axis.spines[:].set_visible(False)
-    return figure
-
-
-def _draw_pictures(at, rows, columns, text, size, aspect):
-    figure, axes = plt.subplots(
-        len(rows), len(columns), figsize=(size * len(columns) + 0.4, aspect * size * len(rows) + 0.6), squeeze=False
-    )
-    for row, column in np.ndindex(axes.shape):
-        axis = axes[row, column]
-        draw_image(axis, at[row][column])
-        axis.set(xticks=[], yticks=[])
-        axis.spines[:].set_visible(False)
-        if row == 0:
-            axis.set_title(columns[column])
-        if column == 0 and rows[row] is not None:
-            axis.set_ylabel(rows[row])
-    return figure
-
-
-@_styled
-def plot_curves(panels, x="generation", title=None, size=(4.6, 3.0)):
-    """Draw curves that were measured at different places, one panel for each kind of value.
-
-    Args:
-        panels: dict from the title of a panel to its curves, `{name: (xs, ys)}`. Names that begin with "recorded" are
-            drawn dashed; a panel with "accuracy" in its title is drawn in per cent.
-        x: what the horizontal axis is.
-        title: text above all panels.
-        size: width and height of one panel, inches.
-
-    Returns:
-        The matplotlib figure.
-    """
-    figure, axes = plt.subplots(1, len(panels), figsize=(size[0] * len(panels), size[1]), squeeze=False)
-    for axis, (kind, curves) in zip(axes.flat, panels.items(), strict=True):
-        scale = 100 if "accuracy" in kind else 1
-        for index, (name, (xs, ys)) in enumerate(curves.items()):
-            dashed = "--" if name.startswith("recorded") else "-"
-            mark = "." if len(xs) < 12 else ""  # one point alone would be no line
-            axis.plot(xs, scale * np.asarray(ys, float), dashed, marker=mark, color=COLOURS[index % 10], label=name)
-        axis.set(xlabel=x, title=kind + (", %" if scale == 100 else ""))
-        axis.grid(alpha=0.25)
-        if len(curves) > 1:
-            axis.legend()
-    figure.suptitle(title)
-    return figure
-
-
-@_styled
-def plot_bars(values, names, title=None, text="{:.1f}", limit=None):
-    """Draw one horizontal bar for each of `names`, the first on top, its value written at its end.
-
-    Args:
-        values: numbers, from 0.
-        names: sequence of str.
-        title: text above the bars.
-        text: how a value is written.
-        limit: where the horizontal axis ends; None leaves room for the longest bar.
-    """
-    values = np.asarray(values, float)
-    figure, axis = plt.subplots(figsize=(5.2, 0.6 + 0.27 * len(values)))
-    bars = axis.barh(range(len(values)), values, color=[COLOURS[index % 10] for index in range(len(values))])
-    axis.bar_label(bars, [text.format(value) for value in values], padding=4)
-    axis.set_yticks(range(len(values)), names)
-    axis.invert_yaxis()
-    axis.set(xlim=(0, limit or 1.15 * values.max()), title=title, xticks=[])
-    axis.spines[["bottom", "left"]].set_visible(False)
-    axis.tick_params(length=0)
-    return figure
-
-
-@_styled
-def plot_heat(images, heat, titles=None, colours=None, columns=8, size=1.4, title=None):
-    """Draw images in rows and, under each, what Grad-CAM found in it: bright where a class is seen, dark elsewhere.
-
-    Args:
-        images: RGB `(n, h, w, 3)`, 0–255.
-        heat: `(n, rows, columns)`, 0–1, of any resolution.
-        titles: one text per image, or None.
-        colours: a colour for each title, or None.
-        columns: images in a row.
-        size: width and height of one image, inches.
-        title: text above all of them.
-    """
-    columns = min(columns, len(images))
-    rows = -(-len(images) // columns)
-    figure, axes = plt.subplots(
-        2 * rows, columns, figsize=(size * columns, rows * (2 * size + 0.3) + 0.3 * bool(title)), squeeze=False
-    )
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for index, (image, warmth) in enumerate(zip(images, heat, strict=True)):
-        above, below = (axes[2 * (index // columns) + row, index % columns] for row in (0, 1))
-        draw_image(above, image)
-        height, width = np.asarray(image).shape[:2]
-        draw_image(below, image)
-        below.imshow(warmth, cmap="inferno", alpha=0.65, vmin=0, vmax=1, interpolation="bicubic",
-                     extent=(-0.5, width - 0.5, height - 0.5, -0.5))  # fmt: skip
-        if titles is not None:
-            above.set_title(titles[index], fontsize=8, color=colours[index] if colours else "black")
-    figure.suptitle(title)
-    return figure
-
-
-@_styled
 def plot_confusion_frame(matrix, class_names, curve, limits, title=None):
     """Draw one frame of a film: how a confusion matrix orders itself, beside the curve of the accuracy.
 
@@ -401,75 +426,15 @@ def plot_confusion_frame(matrix, class_names, curve, limits, title=None):
         title: text above the frame.
     """
     matrix = np.asarray(matrix, float)
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.6), width_ratios=(1.15, 1))
-    left.imshow(shares, cmap="magma", vmin=0, vmax=1)
-    left.set_xticks(range(len(class_names)), class_names, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
-    left.set_yticks(range(len(class_names)), class_names, fontsize=8)
-    left.tick_params(length=0)
+    shares = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    figure, ((left, right),) = _axes(1, 2, (WIDTH, 4.8), title, width_ratios=(1.25, 1))
+    drawn = left.imshow(shares, cmap="magma", vmin=0, vmax=100, interpolation="nearest")
+    _name_ticks(left, class_names, class_names)
     left.set(xlabel="predicted", ylabel="actual")
-    steps, accuracies = curve
-    right.plot(steps, 100 * np.asarray(accuracies), color=COLOURS[0])
-    right.plot(steps[-1:], 100 * np.asarray(accuracies[-1:]), "o", color=COLOURS[0])
+    figure.colorbar(drawn, ax=left, label="% of the class")
+    steps, accuracies = curve[0], 100 * np.asarray(curve[1])
+    right.plot(steps, accuracies)
+    right.plot(steps[-1:], accuracies[-1:], "o", color=COLOURS[0])
     right.set(xlim=(0, limits[0]), ylim=(0, 100 * limits[1]), xlabel="step", title="validation accuracy, %")
     right.grid(alpha=0.25)
-    figure.suptitle(title)
-    return figure
-
-
-@_styled
-def plot_ranges(curves, x, title=None, size=(6.4, 3.8), percent=True):
-    """Draw curves of repeated runs over a logarithmic axis: their mean, and a band from the least to the most.
-
-    Args:
-        curves: `{name: {place: values}}`, the values of one place in a list. "recorded: name" is drawn dashed, in the
-            colour of `name`.
-        x: what the horizontal axis is; each place of the first curve is written on it.
-        title: text above the figure.
-        size: width and height, inches.
-        percent: values are shares, 0–1, and are drawn in per cent.
-    """
-    figure, axis = plt.subplots(figsize=size)
-    scale = 100 if percent else 1
-    kinds = list(dict.fromkeys(name.removeprefix("recorded: ") for name in curves))
-    for name, points in curves.items():
-        colour = COLOURS[kinds.index(name.removeprefix("recorded: ")) % 10]
-        places = sorted(points)
-        values = [scale * np.asarray(points[place], float) for place in places]
-        style = "o--" if name.startswith("recorded") else "o-"
-        axis.plot(places, [np.mean(one) for one in values], style, color=colour, label=name, markersize=4)
-        axis.fill_between(
-            places, [one.min() for one in values], [one.max() for one in values], color=colour, alpha=0.2, linewidth=0
-        )
-    axis.set(xscale="log", xlabel=x, title=title)
-    axis.set_xticks(sorted({place for points in curves.values() for place in points}), minor=False)
-    axis.xaxis.set_major_formatter("{x:,.0f}")
-    axis.minorticks_off()
-    axis.grid(alpha=0.25)
-    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return figure
-
-
-@_styled
-def plot_embeddings(embeddings, labels, class_names, title=None, limit=None, size=4.0):
-    """Draw clouds of points side by side, each point in the colour of its class.
-
-    Args:
-        embeddings: `{title: places (n, 2)}`.
-        labels: int `(n,)`.
-        class_names: sequence of str.
-        title: text above all of them.
-        limit: largest coordinate that is shown, the same in all of them; None takes each one's own.
-        size: width and height of one cloud, inches.
-    """
-    figure, axes = plt.subplots(1, len(embeddings), figsize=(size * len(embeddings) + 1.1, size + 0.3), squeeze=False)
-    for axis, (name, places) in zip(axes.flat, embeddings.items(), strict=True):
-        for label, class_name in enumerate(class_names):
-            axis.scatter(*np.asarray(places)[labels == label].T, s=14, color=COLOURS[label % 10], label=class_name,
-                         alpha=0.8, linewidths=0)  # fmt: skip
-        reach = 1.05 * (np.abs(places).max() if limit is None else limit)
-        axis.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", title=name)
-        axis.set_axis_off()
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", markerscale=2.5, fontsize=9)
-    figure.suptitle(title)
     return figure

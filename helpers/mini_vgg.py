@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from helpers import storage
+from helpers import files
 
 CHANNELS = (16, 48, 96, 192, 256)  # filters of blocks 1 to 5
 CONVOLUTIONS = (2, 2, 2, 2, 2)  # convolutions in each block
@@ -293,9 +293,9 @@ def save(classifier, path, facts):
     with h5py.File(packed, "w") as file:
         for name, array in arrays.items():
             file[name] = array
-    with storage.whole_file(path) as temporary:
+    with files.whole_file(path) as temporary:
         temporary.write_bytes(packed.getbuffer())
-    with storage.whole_file(facts_path(path)) as temporary:
+    with files.whole_file(facts_path(path)) as temporary:
         temporary.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -9,32 +9,24 @@ import tempfile
 import textwrap
 from contextlib import contextmanager
 
+from helpers.check import checked, optional, whole
+
 THREADS_BETWEEN_OPERATIONS = 2  # one trains while the other prepares the next batch
 
 
+@checked(seed=whole(0, 2**32 - 1), threads=optional(whole(1)))
 def setup(seed=0, threads=None):
     """Make a notebook repeatable, quiet and fast, and print one line that says what it runs on.
 
-    Call it before TensorFlow is imported by anything else. The settings are the fastest of those that
-    `python -m helpers benchmark mnist` tries: oneDNN's kernels on, one thread per core.
+    Call it before anything else imports TensorFlow. Its settings are the fastest that `python -m helpers benchmark
+    mnist` measures: oneDNN's kernels on, one thread per core.
 
     Args:
-        seed: whole number from 0 to 2**32 - 1; seeds Python, NumPy and TensorFlow.
-        threads: threads that share one operation; None means one per core that this process may use.
-
-    Raises:
-        ValueError: if `seed` or `threads` is out of range.
+        seed: from 0 to 2**32 - 1; seeds Python, NumPy and TensorFlow.
+        threads: threads that share one operation; None means one per core that this process can use.
     """
-    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
-        raise ValueError(f"seed={seed!r} cannot seed a random generator. Give a whole number from 0 to {2**32 - 1}.")
     cores = usable_cores()
-    if threads is None:
-        threads = cores
-    if not isinstance(threads, int) or threads < 1:
-        raise ValueError(
-            f"threads={threads!r} is no number of threads. Give a whole number from 1, or None for {cores}."
-        )
-    tensorflow = import_tensorflow(threads)
+    tensorflow = import_tensorflow(threads or cores)
     import keras
 
     keras.utils.set_random_seed(seed)
@@ -46,7 +38,7 @@ def setup(seed=0, threads=None):
 
 
 def usable_cores():
-    """Return how many CPU cores this process may use: in a container, fewer than the machine has."""
+    """Return how many CPU cores this process can use: in a container, fewer than the machine has."""
     if hasattr(os, "process_cpu_count"):
         return os.process_cpu_count()
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -58,64 +50,46 @@ def import_tensorflow(threads=None):
         import tensorflow
 
         tensorflow.get_logger().setLevel("ERROR")
-        if threads is not None:
-            try:
+        try:
+            if threads is not None:
                 tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
                 tensorflow.config.threading.set_inter_op_parallelism_threads(THREADS_BETWEEN_OPERATIONS)
-            except (
-                RuntimeError
-            ):  # it runs already, as when this cell is run a second time: the threads are what they are
-                pass
+        except RuntimeError:  # it runs already, as when this cell is run again: the threads stay as they are
+            pass
         tensorflow.constant(0)  # starts the runtime, which logs what it finds
     return tensorflow
 
 
 @contextmanager
 def _silent_stderr():
-    """Keep what is written to the process' standard error, from C++ too; pass it on if the block raises."""
+    """Hold back the process' standard error, from C++ too; pass it on if the block raises."""
     sys.stderr.flush()
     saved = os.dup(2)
-    try:
-        with tempfile.TemporaryFile() as log:
-            os.dup2(log.fileno(), 2)
-            try:
-                yield
-            except BaseException:
-                os.dup2(saved, 2)
-                log.seek(0)
-                sys.stderr.write(log.read().decode(errors="replace"))
-                raise
-            finally:
-                os.dup2(saved, 2)
-    finally:
-        os.close(saved)
+    with tempfile.TemporaryFile() as log:
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            log.seek(0)
+            os.write(saved, log.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
 
 
-def show_source(thing, docstring=False):
-    """Display the source of a helper, highlighted, as it is: what students read is what runs.
-
-    Args:
-        thing: a function, class or module of `helpers`.
-        docstring: False leaves out its docstrings, which `help(thing)` shows.
-
-    Returns:
-        An `IPython.display.Code`, which a notebook shows when it is the last line of a cell.
-    """
+def show_source(thing):
+    """Return the source of a function, class or module, highlighted, without the docstrings, which `help` shows."""
     from IPython.display import Code
 
     source = textwrap.dedent(inspect.getsource(inspect.unwrap(thing)))
-    return Code(source if docstring else _without_docstrings(source), language="python")
-
-
-def _without_docstrings(source):
     lines = source.splitlines()
     for node in ast.walk(ast.parse(source)):
-        body = getattr(node, "body", None)
-        if not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module) or ast.get_docstring(node) is None:
-            continue
-        if len(body) > 1 or isinstance(node, ast.Module):  # a body that is a docstring alone has to stay
-            for number in range(body[0].lineno - 1, body[0].end_lineno):
-                lines[number] = None
-            if len(body) > 1 and body[0].end_lineno < len(lines) and lines[body[0].end_lineno] == "":
-                lines[body[0].end_lineno] = None
-    return "\n".join(line for line in lines if line is not None)
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module) and ast.get_docstring(node):
+            text = node.body[0]
+            end = text.end_lineno + (
+                lines[text.end_lineno : text.end_lineno + 1] == [""]
+            )  # with the blank line after it
+            if len(node.body) > 1:  # a body that is a docstring alone has to stay
+                lines[text.lineno - 1 : end] = [None] * (end - text.lineno + 1)
+    return Code("\n".join(line for line in lines if line is not None), language="python")

@@ -4,14 +4,17 @@ A generator yields a `Step`, an image, a dictionary of numbers, or `(image, numb
 progress bar and a record; the panel of `helpers.live` consumes the same generator behind buttons.
 """
 
+import os
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from helpers.images import resize, save_image
+from helpers.check import checked, having, optional
+from helpers.images import ENDINGS, resize, save_image
 
 SAVE_EVERY = 5.0  # seconds between two images that `save_to` writes
 
@@ -92,6 +95,16 @@ class Record:
         return Result(self.image, history, time.perf_counter() - self.began, interrupted)
 
 
+def image_path(value):
+    """Return the path of an image file; a rule of `helpers.check`."""
+    if not isinstance(value, str | os.PathLike) or Path(value).suffix.lower() not in ENDINGS:
+        raise ValueError("the path of an image file, such as 'painting.png'")
+    return Path(value)
+
+
+@checked(
+    recorder=optional(having("add", "a GifRecorder, or another object with add(image)")), save_to=optional(image_path)
+)
 def follow(steps, *, recorder=None, save_to=None, size=None, progress=True):
     """Consume a generator of steps and return a `Result`.
 
@@ -100,19 +113,36 @@ def follow(steps, *, recorder=None, save_to=None, size=None, progress=True):
     Args:
         steps: a generator; see the module.
         recorder: anything with `add(image)`, called with the image of each step that has one.
-        save_to: path of an image file that is kept up to date with the best image, every few seconds.
-        size: `(height, width)` to which images are brought for `recorder` and `save_to`; None leaves them as they are.
+        save_to: path of an image file that is kept up to date with the best image, every few seconds. Where it cannot
+            be written, the run says so once and goes on.
+        size: `(height, width)` to which the images for `recorder`, `save_to` and the result are brought, or a function
+            that does it; None leaves them as they are.
         progress: show a bar with the numbers of the step.
 
     Raises:
         DivergedError: as `steps` raises it, with `result`.
         KeyboardInterrupt: if the run is stopped before its first step.
     """
-    record, saved = Record(), time.perf_counter()
-    interrupted = False
+    record, saved, interrupted = Record(), time.perf_counter(), False
 
     def fitted(image):
-        return image if size is None or image.shape[:2] == tuple(size) else np.clip(resize(image, size), 0, 255)
+        if callable(size) and image is not None:
+            return size(image)
+        if size is None or image is None or image.shape[:2] == tuple(size):
+            return image
+        return np.clip(resize(image, size), 0, 255)
+
+    def save():
+        nonlocal save_to, saved
+        try:
+            save_image(save_to, fitted(record.image))
+        except OSError as error:
+            print(f"{error} The run goes on, and its image is not saved.")
+            save_to = None
+        saved = time.perf_counter()
+
+    def result():
+        return replace(record.result(interrupted), image=fitted(record.image))
 
     bar = tqdm(total=None, disable=not progress, file=sys.stdout, leave=False, unit="step", mininterval=0.5)
     try:
@@ -122,8 +152,7 @@ def follow(steps, *, recorder=None, save_to=None, size=None, progress=True):
             if recorder is not None and step.image is not None:
                 recorder.add(fitted(step.image))
             if save_to is not None and record.image is not None and time.perf_counter() - saved > SAVE_EVERY:
-                save_image(save_to, fitted(record.image))
-                saved = time.perf_counter()
+                save()
             bar.total = step.of
             bar.update()
             bar.set_postfix({name: f"{value:.3g}" for name, value in step.losses.items()}, refresh=False)
@@ -132,12 +161,12 @@ def follow(steps, *, recorder=None, save_to=None, size=None, progress=True):
             raise
         interrupted = True
     except DivergedError as error:
-        error.result = record.result() if record.rows else None
+        error.result = result() if record.rows else None
         raise
     finally:
         bar.close()
         if hasattr(steps, "close"):
             steps.close()
         if save_to is not None and record.image is not None:
-            save_image(save_to, fitted(record.image))
-    return record.result(interrupted)
+            save()
+    return result()

@@ -1,34 +1,30 @@
-"""A gradient tile by tile: memory for one tile, however large the picture, and no pixel left out.
+"""A gradient tile by tile: memory for one tile, however large the image, and no pixel left out.
 
-Neighbouring tiles overlap. Of what they share, the quarter next to a tile's edge, beyond which it saw nothing, is left
-to its neighbour; between the quarters, one fades into the other. Tiles are shifted inwards, so that all have one size.
+Neighbouring tiles overlap. In the overlap, each tile ignores the quarter nearest its own edge, beyond which it saw
+nothing; in between, the two cross-fade. Tiles are shifted inwards, so that all have one size.
 """
 
 import numpy as np
 
-from helpers.arguments import number
+from helpers.check import checked, whole
 
 
+@checked(tile_size=whole(1), overlap=whole(0))
 def tiled_gradient(loss_and_gradient, image, tile_size=512, overlap=64):
-    """Return a loss, averaged over a picture, and its gradient at every pixel, computed tile by tile.
+    """Return a loss, averaged over an image, and its gradient at every pixel, computed tile by tile.
 
     With one tile, that is what `loss_and_gradient(image)` returns. With several, and a loss that is a mean over
-    positions, it is the whole picture's gradient, too, at every pixel whose receptive field lies inside the tiles that
-    it is taken from: at all of them, if a quarter of the overlap is as wide as the receptive field.
+    positions, the gradient is exact wherever a quarter of the overlap is as wide as the receptive field.
 
     Args:
         loss_and_gradient: function of a tile, float32 `(height, width, 3)`, that returns a scalar and an array of the
             tile's shape.
         image: float32 `(height, width, 3)`.
-        tile_size: longest side of a tile, pixels. A picture that is smaller along an axis has one tile there, as long
-            as itself.
+        tile_size: longest side of a tile, pixels. An image that is smaller along an axis has one tile there.
         overlap: least number of pixels that neighbouring tiles share, below `tile_size`.
 
     Returns:
-        The loss, float, and the gradient, float32 of the picture's shape.
-
-    Raises:
-        ValueError: if `tile_size` is below 1 or `overlap` is not from 0 to `tile_size` - 1.
+        The loss, float, and the gradient, float32 of the image's shape.
     """
     height, width = image.shape[:2]
     rows, columns = (fading_tiles(side, tile_size, overlap) for side in (height, width))
@@ -44,16 +40,11 @@ def tiled_gradient(loss_and_gradient, image, tile_size=512, overlap=64):
     return loss, gradient
 
 
+@checked(tile_size=whole(1), overlap=whole(0))
 def fading_tiles(side, tile_size, overlap):
-    """Return `[(start, weights), …]` of the tiles along one axis; at each pixel, the weights of all tiles sum to 1.
-
-    Args:
-        side: length of the axis, pixels.
-        tile_size: length of a tile; the one tile of a shorter axis has the axis' length.
-        overlap: as in `tiled_gradient`.
-    """
-    tile_size = number("tile_size", tile_size, 1, whole=True)
-    overlap = number("overlap", overlap, 0, tile_size - 1, whole=True)
+    """Return `[(start, weights), …]` of the tiles along an axis of `side` pixels; at each, the weights sum to 1."""
+    if overlap >= tile_size:
+        raise ValueError(f"overlap is {overlap}; expected a whole number from 0, below tile_size ({tile_size}).")
     length = min(side, tile_size)
     count = 1 + -(-(side - length) // (length - min(overlap, length - 1)))
     starts = np.rint(np.linspace(0, side - length, count)).astype(int)
@@ -75,5 +66,5 @@ def fading_tiles(side, tile_size, overlap):
 
 
 def _ramp(distances, shared):
-    """Return weights for distances from a tile's edge: 0 up to a quarter of what it shares, 1 from three quarters."""
+    """Return weights for distances from a tile's edge: 0 in the first quarter of the overlap, 1 in the last."""
     return np.clip(2 * distances / max(1, shared) - 0.5, 0, 1)

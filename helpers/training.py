@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from helpers.distribution import strategy as strategy
-from helpers.runs import processor_flags
+from helpers.records import processor_flags
 
 
 def as_input(images):

@@ -1,12 +1,9 @@
 """Loading networks, what they want as input, and every way in which it can fail. No test touches the network."""
 
-import hashlib
 import inspect
-import io
 import re
 import shutil
 import sys
-import time
 
 import h5py
 import keras
@@ -14,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from helpers import backbones, mini_vgg, storage
+from helpers import backbones, files, mini_vgg
 from helpers.backbones import Backbone, BackboneError, feature_extractor, layer_names, load_backbone, load_classifier
 
 VGG19_FILE = "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5"
@@ -32,13 +29,13 @@ def empty_machine(tmp_path, monkeypatch):
     """A machine with no weights of Keras on it, on which a download fails the test."""
     monkeypatch.setenv("ATELIER_DATA", str(tmp_path / "shared"))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.setattr(storage, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(files, "CACHE", tmp_path / "cache")
     monkeypatch.setattr(backbones, "_said", set())
 
     def no_download(*_, **__):
         pytest.fail("a download was started")
 
-    monkeypatch.setattr(storage, "download", no_download)
+    monkeypatch.setattr(files, "download", no_download)
     monkeypatch.setattr(keras.utils, "get_file", no_download)
     return tmp_path
 
@@ -57,9 +54,9 @@ def vgg19_file(random_vgg19, tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
-def bundled():
-    return load_backbone("mini_vgg")
+@pytest.fixture(scope="module", params=backbones.OURS)
+def bundled(request):
+    return load_backbone(request.param)
 
 
 def put(file, folder, name=None):
@@ -266,11 +263,11 @@ def test_a_long_list_of_layers_names_those_to_choose_from():
 
 
 @pytest.mark.parametrize("prefer", ["vgg19", "inception_v3"])
-def test_auto_takes_mini_vgg_without_a_download_and_says_so_once(prefer, capsys):
+def test_auto_takes_the_robust_network_without_a_download_and_says_so_once(prefer, capsys):
     for _ in range(2):
-        assert load_backbone("auto", prefer=prefer).name == "mini_vgg"
+        assert load_backbone("auto", prefer=prefer).name == "mini_vgg_robust"
     assert capsys.readouterr().out.splitlines() == [
-        f"{prefer}: no weights on this machine; using mini_vgg, which comes with the course."
+        f"{prefer}: no weights on this machine; using mini_vgg_robust, which comes with the course."
     ]
 
 
@@ -285,9 +282,9 @@ def test_auto_takes_what_is_preferred_and_here(vgg19_file, empty_machine, capsys
 
 def test_missing_weights_say_what_to_do(monkeypatch, empty_machine):
     def offline(url, path, digest):
-        raise storage.DownloadError(f"{url}: no answer in 4 s")
+        raise files.DownloadError(f"{url}: no answer in 4 s")
 
-    monkeypatch.setattr(storage, "download", offline)
+    monkeypatch.setattr(files, "download", offline)
     with pytest.raises(BackboneError) as caught:
         load_backbone("vgg19")
     message = str(caught.value)
@@ -302,7 +299,7 @@ def test_a_download_goes_to_the_cache_and_is_used(monkeypatch, random_vgg19, emp
         path.parent.mkdir(parents=True)
         write_older_format(random_vgg19, path)
 
-    monkeypatch.setattr(storage, "download", fetch)
+    monkeypatch.setattr(files, "download", fetch)
     assert load_backbone("vgg19").source == f"download, {VGG19_FILE}"
     assert (empty_machine / "cache" / VGG19_FILE).is_file()
 
@@ -359,13 +356,9 @@ def test_unknown_layers_give_the_closest(bundled):
 # mini_vgg
 
 
-def test_mini_vgg_is_small_and_loads_fast():
-    load_backbone("mini_vgg")
-    started = time.perf_counter()
-    backbone = load_backbone("mini_vgg")
-    assert time.perf_counter() - started < 1
-    assert (backbones.BUNDLED / mini_vgg.WEIGHTS).stat().st_size <= 6e6
-    assert all(weight.dtype == "float32" for weight in backbone.model.weights)
+def test_our_networks_are_small_and_float32(bundled):
+    assert (backbones.BUNDLED / f"{bundled.name}.weights.h5").stat().st_size <= 4 * 2**20
+    assert all(weight.dtype == "float32" for weight in bundled.model.weights)
 
 
 def test_mini_vgg_has_the_layers_of_vgg(bundled):
@@ -384,6 +377,20 @@ def test_any_size_from_32_pixels(bundled, size):
         assert np.isfinite(features[name]).all()
 
 
+def test_a_margin_hides_the_zeros_that_convolutions_pad_with(bundled):
+    flat = bundled.preprocess(np.full((1, 48, 64, 3), 200, np.float32))
+    layers = ["block2_conv1", "block4_conv2"]
+    framed, margin = (feature_extractor(bundled, layers, margin)(flat) for margin in (0, 16))
+    assert all(framed[name].shape == margin[name].shape for name in layers)
+    spread = {name: np.std(values, axis=(1, 2)).max() for name, values in margin.items()}
+    assert spread["block2_conv1"] < 1e-3  # it sees less than 16 pixels to each side
+    for name in layers:
+        assert spread[name] < np.std(framed[name], axis=(1, 2)).max() / 2
+    images = bundled.preprocess(pictures(1, 96, 96, 3))
+    inside, cropped = (feature_extractor(bundled, "block3_conv1", margin)(images) for margin in (0, 16))
+    np.testing.assert_allclose(cropped["block3_conv1"][:, 8:-8, 8:-8], inside["block3_conv1"][:, 8:-8, 8:-8], atol=1e-3)
+
+
 def test_the_extractor_ends_at_the_last_layer_it_needs(bundled):
     extractor = feature_extractor(bundled, {"block1_conv2": 1.0, "block2_conv1": 0.5})
     assert "block2_conv2" not in [layer.name for layer in extractor.layers]
@@ -395,7 +402,7 @@ def test_the_extractor_ends_at_the_last_layer_it_needs(bundled):
 
 
 def test_classifier_and_backbone_share_their_features(bundled):
-    classifier = load_classifier()
+    classifier = load_classifier(bundled.name)
     images = bundled.preprocess(pictures(2, 64, 64, 3))
     features = np.mean(bundled.model(images), axis=(1, 2))
     kernel, bias = classifier.model.get_layer("predictions").get_weights()
@@ -405,8 +412,8 @@ def test_classifier_and_backbone_share_their_features(bundled):
     assert len(best) == 3 and best[0][1] >= best[1][1] >= best[2][1] > 0
 
 
-def test_only_mini_vgg_has_a_classifier():
-    with pytest.raises(BackboneError, match="mini_vgg"):
+def test_only_our_networks_have_a_classifier():
+    with pytest.raises(BackboneError, match="mini_vgg_robust"):
         load_classifier("vgg19")
 
 
@@ -418,13 +425,3 @@ def test_damaged_mini_vgg(empty_machine):
     shutil.copy(backbones.BUNDLED / mini_vgg.WEIGHTS, path)
     with pytest.raises(BackboneError, match="mini_vgg.json"):  # the facts are not beside it
         load_classifier(weights=path)
-
-
-def test_a_download_is_checked_against_its_md5(monkeypatch, tmp_path):
-    monkeypatch.undo()
-    monkeypatch.setattr(storage, "_open", lambda *_: io.BytesIO(b"weights"))
-    storage.download("https://example.org/file", tmp_path / "file", hashlib.md5(b"weights").hexdigest())
-    assert (tmp_path / "file").read_bytes() == b"weights"
-    with pytest.raises(storage.DownloadError, match="checksum"):
-        storage.download("https://example.org/file", tmp_path / "other", hashlib.md5(b"others").hexdigest())
-    assert not (tmp_path / "other").exists()

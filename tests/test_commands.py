@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from helpers import commands, datasets, runs
+from helpers import commands, datasets, records
 from helpers.commands import train
 
 
@@ -19,7 +19,7 @@ def test_an_unknown_notebook_is_named():
 
 
 def test_a_recipe_is_recorded_as_it_ran(alone, monkeypatch, capsys):
-    monkeypatch.setattr(runs, "RUNS", alone / "runs")
+    monkeypatch.setattr(records, "RUNS", alone / "runs")
     mnist = datasets.load_mnist("synthetic")
     few = datasets.Dataset(
         mnist.x_train[:256], mnist.y_train[:256], mnist.x_val[:50], mnist.y_val[:50],
@@ -27,7 +27,7 @@ def test_a_recipe_is_recorded_as_it_ran(alone, monkeypatch, capsys):
     )  # fmt: skip
     monkeypatch.setattr(datasets, "load_mnist", lambda: few)
     assert commands.main(["train", "mnist-modern", "--seeds", "4", "5", "--epochs", "1"]) in (0, None)
-    recorded = runs.load_run("mnist-modern")
+    recorded = records.load_run("mnist-modern")
     assert recorded["command"] == "python -m helpers train mnist-modern --epochs 1 --seeds 4 5"
     assert [run["seed"] for run in recorded["runs"]] == [4, 5]
     assert all(0 <= run["test_accuracy"] <= 1 and run["seconds"] > 0 for run in recorded["runs"])
@@ -36,15 +36,15 @@ def test_a_recipe_is_recorded_as_it_ran(alone, monkeypatch, capsys):
 
 
 def test_a_recipe_on_drawn_digits_is_not_recorded(alone, monkeypatch, capsys):
-    monkeypatch.setattr(runs, "RUNS", alone / "runs")
+    monkeypatch.setattr(records, "RUNS", alone / "runs")
     drawn = datasets.load_mnist("synthetic")
     monkeypatch.setattr(datasets, "load_mnist", lambda: drawn)
     result = {"test_accuracy": 0.5, "seconds": 1.0}
     monkeypatch.setattr(train, "train_mnist_modern", lambda *arguments: result)
     assert commands.main(["train", "mnist-modern", "--seeds", "4"]) in (0, None)
     told = capsys.readouterr().out
-    assert "median of 1 seeds: 50.00 %" in told and "Nothing is recorded: these are drawn stand-ins" in told
-    assert runs.recorded() == []
+    assert "median of 1 seeds: 50.00 %" in told and "Nothing is recorded" in told
+    assert records.recorded() == []
 
 
 def test_the_same_seed_trains_the_same_network(alone):
@@ -58,6 +58,6 @@ def test_the_same_seed_trains_the_same_network(alone):
 
 
 def test_a_run_that_was_not_recorded(alone, monkeypatch):
-    monkeypatch.setattr(runs, "RUNS", alone / "runs")
+    monkeypatch.setattr(records, "RUNS", alone / "runs")
     with pytest.raises(FileNotFoundError, match="'mnist-night'.*none"):
-        runs.load_run("mnist-night")
+        records.load_run("mnist-night")

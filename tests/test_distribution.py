@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from helpers import distribution, storage, training
+from helpers import distribution, files, training
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +45,7 @@ print(json.dumps({"replicas": strategy.num_replicas_in_sync, "history": history,
 
 def start(processors=1, network="classic_cifar10_cnn", width=16, rate=0.1, cluster=None):
     environment = {key: value for key, value in os.environ.items() if key != "TF_CONFIG"}
-    environment |= {"PYTHONPATH": str(storage.PROJECT), "CUDA_VISIBLE_DEVICES": "", "TF_ENABLE_ONEDNN_OPTS": "0"}
+    environment |= {"PYTHONPATH": str(files.PROJECT), "CUDA_VISIBLE_DEVICES": "", "TF_ENABLE_ONEDNN_OPTS": "0"}
     if cluster is not None:
         environment["TF_CONFIG"] = json.dumps(cluster)
     command = [sys.executable, "-c", PROGRAM, str(processors), network, str(width), str(rate)]

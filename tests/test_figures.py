@@ -1,9 +1,14 @@
+import base64
+import io
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
 
 from helpers import figures
+from helpers.figures import COLOURS
 
 
 @pytest.fixture(autouse=True)
@@ -18,122 +23,64 @@ def rendered(figure):
     return np.asarray(canvas.buffer_rgba())
 
 
-def test_show_images_draws_each_and_says_its_title():
-    figure = figures.show_images(np.random.rand(5, 8, 8), titles=list("abcde"), columns=3)
+def test_the_style_can_be_read_from_the_last_row_and_by_everybody():
+    figure = figures.plot_curves({"loss": {"a": ([1, 2], [3, 2]), "b": ([1, 2], [2, 1])}})
+    (axis,) = figure.axes
+    texts = [axis.title, axis.xaxis.label, *axis.get_xticklabels(), *axis.get_legend().get_texts()]
+    assert min(text.get_fontsize() for text in texts) >= 12
+    assert figure.dpi >= 144 and min(line.get_linewidth() for line in axis.lines) >= 2
+    assert [line.get_color() for line in axis.lines] == ["#0072B2", "#D55E00"]  # Okabe and Ito
+    assert axis.lines[0].get_marker() != axis.lines[1].get_marker()
+    assert (rendered(figure)[0, 0] == 255).all(), "white, also on a dark page"
+
+
+@pytest.mark.parametrize("jpeg", [False, True])
+def test_a_shown_figure_has_its_alternative_text(jpeg, monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    figure = figures.show_images([np.full((4, 4, 3), 99)], size=2)
+    assert figures.show(figure, "a grey square", jpeg) is None
+    data, metadata = shown[0]._repr_jpeg_() if jpeg else shown[0]._repr_png_()
+    assert metadata["alt"] == "a grey square"
+    assert Image.open(io.BytesIO(base64.b64decode(data))).size == (288, 288)
+
+
+def test_images_have_titles_and_places_of_their_own_shape():
+    figure = figures.show_images([np.zeros((2, 4))] * 5, titles=list("abcde"), columns=3, size=2)
     drawn = [axis for axis in figure.axes if axis.images]
     assert [axis.get_title() for axis in drawn] == list("abcde") and len(figure.axes) == 6
-    assert rendered(figure).std() > 0
-
-
-def test_places_have_the_shape_of_the_images():
-    def size(**settings):
-        return figures.show_images([np.zeros((2, 4))] * 4, columns=2, size=2, **settings).get_size_inches().tolist()
-
-    assert size() == [4, 2] and size(aspect=1) == [4, 4]
-    mixed = figures.show_images([np.zeros((2, 4)), np.zeros((3, 2, 3))], size=2)
-    assert mixed.get_size_inches().tolist() == [4, 3]
-    assert figures.show_images([np.zeros((9, 9))]).get_size_inches().tolist() == [1.5, 1.5]
-
-
-def test_a_sheet_has_fields_of_the_shape_of_the_images():
-    wide, square = (figures.contact_sheet(lambda k: np.zeros((2, 4)), aspect=aspect, k=[1, 2]) for aspect in (None, 1))
-    assert wide.get_size_inches()[1] == square.get_size_inches()[1] - 0.75
-
-
-def test_rows_of_wide_images_leave_no_space_between_them():
+    assert figures.show_images([np.zeros((2, 4))] * 4, columns=2, size=2).get_size_inches().tolist() == [4, 2]
+    mixed = figures.show_images([np.zeros((2, 4)), np.zeros((3, 2, 3))])
+    assert mixed.get_size_inches().tolist() == [10, 7.5], "the width of the text"
     figure = figures.show_images([np.zeros((30, 90, 3))] * 4, columns=2, size=3)
     rendered(figure)
     upper, lower = (figure.axes[index].get_window_extent() for index in (0, 2))
     assert 0 <= upper.y0 - lower.y1 < 0.15 * upper.height and upper.width / upper.height == pytest.approx(3, rel=0.02)
 
 
-def test_colour_images_are_clipped_not_wrapped():
-    figure = figures.show_images([np.full((2, 2, 3), 300.0)])
-    assert figure.axes[0].images[0].get_array().max() == 255
+def test_colours_are_clipped_not_wrapped_and_feature_maps_are_drawn_by_hard_pixels():
+    (axis,) = figures.show_images([np.full((2, 2, 3), 300.0)]).axes
+    assert axis.images[0].get_array().max() == 255 and axis.images[0].get_interpolation() != "nearest"
+    (axis,) = figures.show_images([np.eye(3)[..., None]], value_range=(-1, 2), cmap="magma").axes
+    drawn = axis.images[0]
+    assert (drawn.get_interpolation(), drawn.get_clim(), drawn.cmap.name) == ("nearest", (-1, 2), "magma")
 
 
-def test_points_are_drawn_where_they_were_measured():
-    history = {"generation": [5, 10, 15], "loss": [3, None, 1], "train accuracy": [0.1, 0.5, 0.9]}
-    loss, accuracy = figures.plot_history(history).axes
-    assert loss.lines[0].get_xydata().tolist() == [[5, 3], [15, 1]]
-    assert accuracy.lines[0].get_ydata() == pytest.approx([10, 50, 90])
-
-
-def test_confusion_writes_every_number_and_colours_mistakes_alone():
-    axis = figures.plot_confusion([[50, 3], [0, 60]], ["a", "b"]).axes[0]
-    assert {text.get_text() for text in axis.texts} == {"50", "3", "0", "60"}
-    assert axis.images[0].get_array().tolist() == [[0, 3], [0, 0]]
-
-
-def test_predictions_are_red_where_wrong():
+def test_predictions_have_another_colour_where_they_are_wrong():
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2]])
     figure = figures.plot_predictions(np.zeros((2, 4, 4)), [0, 1], probabilities, ["cat", "dog"])
     titles = [(axis.get_title(), axis.title.get_color()) for axis in figure.axes]
-    assert titles == [("cat / cat  90 %", "black"), ("dog / cat  80 %", "crimson")]
+    assert titles == [("cat / cat\n90%", "black"), ("dog / cat\n80%", "#D55E00")]
 
 
-def test_filters_share_a_scale_that_is_white_at_zero():
+def test_filters_and_feature_maps_share_a_scale():
     kernels = np.random.default_rng(0).normal(size=(3, 3, 2, 5))
-    figure = figures.plot_filters(kernels, columns=5)
-    assert {image.get_clim() for axis in figure.axes for image in axis.images} == {
-        (-np.abs(kernels.mean(2)).max(), np.abs(kernels.mean(2)).max())
-    }
-
-
-def test_feature_maps_one_picture_per_channel():
-    assert len(figures.plot_feature_maps(np.random.rand(4, 4, 7), columns=7).axes) == 7
-
-
-def test_film_frame_puts_sure_digits_in_corners_and_undecided_ones_in_the_centre():
-    probabilities = np.stack([np.eye(10)[0], np.full(10, 0.1)])
-    figure = figures.plot_film_frame(np.random.rand(4, 4, 1, 25), probabilities, [0, 1], tuple("0123456789"), "now")
-    places = figure.axes[1].collections[0].get_offsets()
-    assert np.allclose(places, [[0, 1], [0, 0]], atol=1e-9)
-    assert figure.axes[0].images[0].get_array().shape == (5 * 5 - 1, 5 * 5 - 1)
-
-
-def test_contact_sheet_calls_every_combination_once():
-    calls = []
-    figure = figures.contact_sheet(
-        lambda rate, width: calls.append((rate, width)) or rate * width, rate=[1, 2], width=[3, 4, 5]
-    )
-    assert calls == [(r, w) for r in (1, 2) for w in (3, 4, 5)]
-    assert figure.results[(2, 5)] == 10
-    assert [text.get_text() for text in figure.axes[0].texts] == ["3.0", "4.0", "5.0", "6.0", "8.0", "10.0"]
-
-
-def test_contact_sheet_of_pictures_and_of_one_knob():
-    figure = figures.contact_sheet(lambda level: np.full((4, 4, 3), level), level=[0, 100, 200])
-    assert [axis.images[0].get_array().max() for axis in figure.axes] == [0, 100, 200]
-
-
-def test_contact_sheet_shows_a_run_that_diverged():
-    figure = figures.contact_sheet(lambda rate: 1.0 if rate < 5 else float("nan"), rate=[1, 10])
-    assert [text.get_text() for text in figure.axes[0].texts] == ["1.0", "NaN"]
-
-
-@pytest.mark.parametrize("grids", [{}, {"a": [1], "b": [1], "c": [1]}])
-def test_contact_sheet_has_one_or_two_knobs(grids):
-    with pytest.raises(ValueError, match="one or two knobs"):
-        figures.contact_sheet(lambda **knobs: 0, **grids)
-
-
-def test_curves_lie_where_they_were_measured_and_recorded_ones_are_dashed():
-    panels = {
-        "loss": {"this run": ([1, 2], [3.0, 2.0]), "recorded": ([10, 20, 30], [3.0, 2.0, 1.0])},
-        "accuracy": {"this run": ([1, 2], [0.1, 0.2])},
-    }
-    loss, accuracy = figures.plot_curves(panels).axes
-    assert loss.lines[1].get_xydata().tolist() == [[10, 3], [20, 2], [30, 1]]
-    assert [line.get_linestyle() for line in loss.lines] == ["-", "--"]
-    assert accuracy.lines[0].get_ydata() == pytest.approx([10, 20]) and "%" in accuracy.get_title()
-
-
-def test_bars_are_as_long_as_their_values():
-    (axis,) = figures.plot_bars([10, 42.25], ["a", "b"], text="{:.2f}").axes
-    assert [bar.get_width() for bar in axis.patches] == [10, 42.25]
-    assert {text.get_text() for text in axis.texts} == {"10.00", "42.25"}
-    assert axis.get_ylim()[0] > axis.get_ylim()[1], "the first one is on top"
+    drawn = [axis.images[0] for axis in figures.plot_filters(kernels).axes]
+    largest = np.abs(kernels.mean(2)).max()
+    assert len(drawn) == 5 and {image.get_clim() for image in drawn} == {(-largest, largest)}
+    assert np.allclose(drawn[0].cmap(0.5)[:3], 1, atol=0.05), "white at 0"
+    drawn = [axis.images[0] for axis in figures.plot_feature_maps(np.arange(32.0).reshape(4, 4, 2)).axes]
+    assert {image.get_clim() for image in drawn} == {(0, 31)} and {image.cmap.name for image in drawn} == {"magma"}
 
 
 def test_heat_lies_on_its_image():
@@ -141,20 +88,68 @@ def test_heat_lies_on_its_image():
     heat[:, 0, 0] = 1
     figure = figures.plot_heat(np.full((3, 8, 8, 3), 200.0), heat, titles=list("abc"), columns=2)
     drawn = [axis for axis in figure.axes if axis.images]
-    assert len(drawn) == 6 and sum(len(axis.images) == 2 for axis in drawn) == 3
-    over = next(axis for axis in drawn if len(axis.images) == 2)
-    assert over.images[0].get_extent() == over.images[1].get_extent() == [-0.5, 7.5, 7.5, -0.5]
-    assert rendered(figure).std() > 0
+    assert [axis.get_title() for axis in drawn if axis.get_title()] == list("abc")
+    covered = [axis for axis in drawn if len(axis.images) == 2]
+    assert len(drawn) == 6 and len(covered) == 3
+    assert list(covered[0].images[0].get_extent()) == list(covered[0].images[1].get_extent()) == [-0.5, 7.5, 7.5, -0.5]
+    assert covered[0].images[1].get_array()[0, 0] == 1 and covered[0].images[1].get_clim() == (0, 1)
 
 
-def test_frames_of_a_confusion_film_have_one_scale():
-    one = figures.plot_confusion_frame([[3, 1], [0, 0]], ["a", "b"], ([0], [0.1]), (100, 0.9), "start")
-    two = figures.plot_confusion_frame([[4, 0], [0, 4]], ["a", "b"], ([0, 100], [0.1, 0.8]), (100, 0.9), "end")
-    assert [axis.get_xlim() for axis in one.axes] == [axis.get_xlim() for axis in two.axes]
-    assert one.axes[1].get_ylim() == two.axes[1].get_ylim() == (0, 90)
-    assert one.axes[0].images[0].get_array().tolist() == [[0.75, 0.25], [0, 0]]
-    assert one.axes[0].images[0].get_clim() == (0, 1)
-    assert rendered(one).shape == rendered(two).shape
+def test_a_contact_sheet_calls_every_combination_once():
+    calls = []
+    figure = figures.contact_sheet(lambda rate, width: calls.append((rate, width)) or rate * width, rate=[1, 2],
+                                   width=[3, 4, 5])  # fmt: skip
+    (axis,) = figure.axes
+    assert calls == [(r, w) for r in (1, 2) for w in (3, 4, 5)] and figure.results[(2, 5)] == 10
+    assert [text.get_text() for text in axis.texts] == ["3.0", "4.0", "5.0", "6.0", "8.0", "10.0"]
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("width", "rate")
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["3", "4", "5"]
+
+
+def test_a_contact_sheet_of_images_of_one_knob_and_of_a_run_that_diverged():
+    figure = figures.contact_sheet(lambda level: np.full((2, 4, 3), level), level=[0, 100, 200])
+    assert [axis.images[0].get_array().max() for axis in figure.axes] == [0, 100, 200]
+    assert [axis.get_title() for axis in figure.axes] == ["0", "100", "200"] and (100,) in figure.results
+    figure = figures.contact_sheet(lambda rate: 1.0 if rate < 5 else float("nan"), rate=[1, 10])
+    texts = [(text.get_text(), text.get_color()) for text in figure.axes[0].texts]
+    assert [text for text, _ in texts] == ["1.0", "NaN"] and texts[1][1] == "black", "on white"
+    for grids in ({}, {"a": [1], "b": [1], "c": [1]}):
+        with pytest.raises(ValueError, match="one or two"):
+            figures.contact_sheet(lambda **knobs: 0, **grids)
+
+
+def test_a_confusion_writes_every_number_and_colours_mistakes_alone():
+    figure = figures.plot_confusion([[50, 3], [0, 60]], ["a", "b"])
+    axis = figure.axes[0]
+    assert [text.get_text() for text in axis.texts] == ["50", "3", "0", "60"]
+    assert axis.images[0].get_array().tolist() == [[0, 3], [0, 0]] and axis.images[0].get_clim() == (0, 3)
+    assert (axis.get_xlabel(), axis.get_ylabel(), figure.axes[1].get_ylabel()) == ("predicted", "actual", "mistakes")
+    assert axis.get_xticklabels()[0].get_rotation() == 0
+    long = figures.plot_confusion(np.eye(5), ["automobile"] * 5).axes[0]
+    assert long.get_xticklabels()[0].get_rotation() == 45
+
+
+def test_a_history_is_drawn_where_it_was_measured():
+    history = {"step": [5, 10, 15], "loss": [3, None, 1], "train accuracy": [0.1, 0.5, 0.9]}
+    loss, accuracy = figures.plot_history(history).axes
+    assert loss.lines[0].get_xydata().tolist() == [[5, 3], [15, 1]]
+    assert accuracy.lines[0].get_ydata() == pytest.approx([10, 50, 90]) and "%" in accuracy.get_title()
+    (chosen,) = figures.plot_history(history, panels={"all": ["loss", "train accuracy"]}).axes
+    assert [text.get_text() for text in chosen.get_legend().get_texts()] == ["loss", "train accuracy"]
+
+
+def test_curves_recorded_smoothed_and_beside_chance():
+    panels = {
+        "loss": {"this run": ([1, 2, 3, 4], [3.0, 1.0, 5.0, 3.0]), "recorded": ([10, 20], [3.0, 2.0])},
+        "accuracy": {"this run": ([1, 2], [0.1, 0.2])},
+    }
+    loss, accuracy = figures.plot_curves(panels, chance=0.1).axes
+    assert loss.lines[1].get_xydata().tolist() == [[10, 3], [20, 2]]
+    assert [line.get_linestyle() for line in loss.lines] == ["-", "--"]
+    assert [list(line.get_ydata()) for line in accuracy.lines] == [pytest.approx([10, 20]), [10, 10]]
+    raw, mean, *_ = figures.plot_curves(panels, smooth=3).axes[0].lines
+    assert raw.get_alpha() < 0.5 and raw.get_ydata().tolist() == [3, 1, 5, 3]
+    np.testing.assert_allclose(mean.get_xydata(), [[3, 3], [4, 3]])
 
 
 def test_ranges_have_their_mean_and_a_recorded_run_has_the_colour_of_the_live_one():
@@ -168,15 +163,25 @@ def test_ranges_have_their_mean_and_a_recorded_run_has_the_colour_of_the_live_on
     assert axis.get_xscale() == "log" and list(axis.get_xticks()) == [10, 1000]
 
 
-def test_embeddings_have_a_colour_for_each_class_and_one_scale_in_a_film():
-    places, labels = np.array([[0, 1], [2, 0], [0, -3]]), np.array([0, 1, 1])
-    figure = figures.plot_embeddings({"before": places, "after": 2 * places}, labels, ["cat", "dog"])
+def test_bars_are_as_long_as_their_values():
+    (axis,) = figures.plot_bars([10, 42.25], ["a", "b"], limit=100).axes
+    assert [bar.get_width() for bar in axis.patches] == [10, 42.25] and axis.get_xlim() == (0, 100)
+    assert [text.get_text() for text in axis.texts] == ["10.0", "42.2"]
+    assert axis.get_ylim()[0] > axis.get_ylim()[1], "the first one is on top"
+
+
+def test_embeddings_have_a_look_for_each_class_and_one_scale_in_a_film():
+    positions, labels = np.array([[0, 1], [2, 0], [0, -3]]), np.array([0, 1, 1])
+    figure = figures.plot_embeddings({"before": positions, "after": 2 * positions}, labels, ["cat", "dog"])
     before, after = figure.axes
     assert [cloud.get_offsets().tolist() for cloud in before.collections] == [[[0, 1]], [[2, 0], [0, -3]]]
     assert before.get_xlim()[1] == pytest.approx(3.15) and after.get_xlim()[1] == pytest.approx(6.3)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["cat", "dog"]
-    first, second = (figures.plot_embeddings({"": k * places}, labels, "ab", limit=9).axes[0] for k in (1, 2))
-    assert first.get_xlim() == second.get_xlim() and rendered(figure).std() > 0
+    first, second = (figures.plot_embeddings({"": k * positions}, labels, "ab", limit=9).axes[0] for k in (1, 2))
+    assert first.get_xlim() == second.get_xlim()
+    clouds = figures.plot_embeddings({"": np.ones((10, 2))}, np.arange(10), "0123456789").axes[0].collections
+    looks = {(tuple(cloud.get_facecolor()[0]), len(cloud.get_paths()[0].vertices)) for cloud in clouds}
+    assert len(looks) == 10 > len(COLOURS)
 
 
 def lightness(colours):
@@ -205,5 +210,36 @@ def test_more_is_lighter_or_darker_all_the_way():
 
 
 def test_long_class_names_do_not_run_into_each_other_in_a_confusion():
-    short, long = (figures.plot_confusion(np.eye(2), names).axes[0] for names in ("ab", ["airplane", "automobile"]))
+    short, long = (figures.plot_confusion(np.eye(6), names).axes[0] for names in ("abcdef", ["automobile"] * 6))
     assert [axis.get_xticklabels()[0].get_rotation() for axis in (short, long)] == [0, 45]
+
+
+def test_a_prediction_sheet_names_what_is_predicted_in_red_where_it_is_wrong():
+    images, labels = np.zeros((7, 8, 8), np.uint8), np.arange(7)
+    right = figures.prediction_sheet(images, labels, np.eye(7) * 0.9 + 0.01, "abcdefg")
+    wrong = figures.prediction_sheet(images, labels, np.roll(np.eye(7), 1, axis=1) * 0.9 + 0.01, "abcdefg")
+
+    def red(sheet):
+        return ((sheet[..., 0] > 150) & (sheet[..., 1] < 100)).sum()
+
+    assert right.shape == wrong.shape == (2 * 124, 5 * 104, 3) and right.dtype == np.uint8
+    assert red(right) == 0 < red(wrong)
+
+
+def test_a_film_frame_puts_sure_digits_in_corners_and_undecided_ones_in_the_centre():
+    probabilities = np.stack([np.eye(10)[0], np.full(10, 0.1)])
+    figure = figures.plot_film_frame(np.random.rand(4, 4, 1, 25), probabilities, [0, 1], "0123456789", "now", 3)
+    left, right = figure.axes
+    offsets = np.concatenate([cloud.get_offsets() for cloud in right.collections])
+    assert np.allclose(offsets, [[0, 1], [0, 0]], atol=1e-9)
+    assert left.images[0].get_array().shape == (24, 24) and left.images[0].get_clim() == (-3, 3)
+
+
+def test_frames_of_a_confusion_film_have_one_scale():
+    one = figures.plot_confusion_frame([[3, 1], [0, 0]], ["a", "b"], ([0], [0.1]), (100, 0.9), "start")
+    two = figures.plot_confusion_frame([[4, 0], [0, 4]], ["a", "b"], ([0, 100], [0.1, 0.8]), (100, 0.9), "end")
+    assert [axis.get_xlim() for axis in one.axes] == [axis.get_xlim() for axis in two.axes]
+    assert one.axes[1].get_ylim() == two.axes[1].get_ylim() == (0, 90)
+    assert one.axes[0].images[0].get_array().tolist() == [[75, 25], [0, 0]]
+    assert one.axes[0].images[0].get_clim() == (0, 100)
+    assert rendered(one).shape == rendered(two).shape

@@ -10,7 +10,7 @@ from PIL import Image
 
 from helpers import commands
 from helpers.commands import execute, gallery
-from helpers.storage import PROJECT
+from helpers.files import PROJECT
 
 
 @pytest.mark.parametrize("name", gallery.PICTURES)

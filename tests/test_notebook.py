@@ -4,7 +4,7 @@ import textwrap
 
 import pytest
 
-from helpers import notebook, training
+from helpers import check, notebook, run
 
 
 def in_own_process(code):
@@ -13,47 +13,47 @@ def in_own_process(code):
     return done
 
 
-def test_setup_says_one_line_and_logs_nothing():
+def test_setup_prints_one_line_repeats_itself_and_logs_nothing():
     done = in_own_process(
         """
+        import sys
         from helpers.notebook import setup
+        assert 'tensorflow' not in sys.modules, "helpers load no TensorFlow by themselves"
         setup(seed=3)
-        import tensorflow as tf
-        print(tf.config.threading.get_intra_op_parallelism_threads(), tf.random.uniform(()).numpy())
+        import random, numpy as np, tensorflow as tf
+        def numbers(): return tf.random.uniform(()).numpy(), np.random.rand(), random.random()
+        print(tf.config.threading.get_intra_op_parallelism_threads(), *numbers())
         setup(seed=3)
-        print(tf.random.uniform(()).numpy())
+        print(*numbers())
         """
     )
     assert done.stderr == ""
-    said, first, again, second = done.stdout.splitlines()
-    assert said == again and "TensorFlow" in said and "seed 3" in said
-    threads, first = first.split()
-    assert int(threads) == notebook.usable_cores()
-    assert first == second
+    first_line, first, second_line, second = done.stdout.splitlines()
+    threads, _, numbers = first.partition(" ")
+    assert first_line == second_line and "TensorFlow" in first_line and "seed 3" in first_line
+    assert int(threads) == notebook.usable_cores() and numbers == second
 
 
-@pytest.mark.parametrize("seed", [-1, 2**32, 1.5, "7", None, True])
-def test_a_seed_that_is_none_is_refused(seed):
-    with pytest.raises(ValueError, match="whole number"):
-        notebook.setup(seed=seed)
+@pytest.mark.parametrize(
+    "setting", [{"seed": -1}, {"seed": 2**32}, {"seed": 1.5}, {"seed": "7"}, {"seed": True}, {"threads": 0}]
+)
+def test_a_bad_setting_is_refused(setting):
+    with pytest.raises(ValueError, match=f"{next(iter(setting))} is .*whole number"):
+        notebook.setup(**setting)
 
 
-@pytest.mark.parametrize("threads", [0, -2, 1.5])
-def test_a_number_of_threads_that_is_none_is_refused(threads):
-    with pytest.raises(ValueError, match="threads"):
-        notebook.setup(threads=threads)
-
-
-def test_what_goes_wrong_inside_silence_is_heard(capfd):
+def test_a_failing_import_is_heard(capfd):
     with pytest.raises(RuntimeError), notebook._silent_stderr():
         print("the reason", file=sys.__stderr__, flush=True)
         raise RuntimeError
-    assert "the reason" in capfd.readouterr().err
+    print("as before", file=sys.__stderr__, flush=True)
+    assert capfd.readouterr().err == "the reason\nas before\n"
 
 
-def test_show_source_is_the_source():
-    shown = notebook.show_source(training.batches).data
-    assert shown.startswith("def batches(") and "Yield" not in shown and "yield images[chosen]" in shown
-    assert "Yield" in notebook.show_source(training.batches, docstring=True).data
-    compile(notebook.show_source(training.OneCycle).data, "shown", "exec")
-    compile(notebook.show_source(training).data, "shown", "exec")
+def test_show_source_is_the_source_without_docstrings():
+    assert notebook.show_source(check.at_least).data == "def at_least(low):\n    return number(low)"
+    for thing in (run.Record, run):
+        shown = notebook.show_source(thing).data
+        assert '"""' not in shown and "self.began" in shown and "\n\n\n\n" not in shown
+        compile(shown, "shown", "exec")
+    assert "def usable_cores" in notebook.show_source(notebook.usable_cores).data

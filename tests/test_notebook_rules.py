@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from PIL import Image
 
-from helpers.storage import PROJECT
+from helpers.files import PROJECT
 
 pytestmark = pytest.mark.slow
 GRADIENT = Image.linear_gradient("L").resize((64, 48))

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 
 from helpers.commands import execute
-from helpers.storage import PROJECT
+from helpers.files import PROJECT
 
 PATHS = execute.find()
 

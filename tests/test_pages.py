@@ -13,7 +13,7 @@ from packaging.version import Version
 
 from helpers import backbones, commands, runs
 from helpers.commands import execute, prefetch
-from helpers.storage import PROJECT
+from helpers.files import PROJECT
 
 PAGES = [PROJECT / name for name in ("README.md", "TEACHING.md", "data/README.md", "data/MINI_VGG.md")]
 
@@ -53,13 +53,13 @@ def test_every_notebook_is_on_the_pages():
 
 def test_the_data_page_has_every_file_and_checksum():
     page = text("data/README.md")
-    for item in prefetch.wanted().values():
-        assert item.digest in page and (item.file in page or f"`{item.name}…`" in page)
+    for name, (url, digest, _) in prefetch.wanted().items():
+        assert digest in page and (f"`{url.rpartition('/')[2]}`" in page or f"`{name}…`" in page)
     assert all(recipe.file in page for recipe in backbones.RECIPES.values() if recipe.file and not recipe.md5)
 
 
 def test_prefetch_says_how_much_it_fetches():
-    total = sum(float(item.size.removesuffix(" MB")) for item in prefetch.wanted().values())
+    total = sum(float(size.removesuffix(" MB")) for _, _, size in prefetch.wanted().values())
     assert f"That is {total:.0f} MB" in text("TEACHING.md")
 
 

@@ -234,7 +234,7 @@ def test_archives_are_read(tmp_path):
 
 def test_what_is_wrong_with_the_images_is_said(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("ATELIER_DATA", str(tmp_path))
-    monkeypatch.setattr(pretrain.storage, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(pretrain.files, "CACHE", tmp_path / "cache")
     with pytest.raises(PretrainError, match="No tiny_imagenet.npz in"):
         load_data()
     with pytest.raises(PretrainError, match="no such file or folder"):

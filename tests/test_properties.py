@@ -9,11 +9,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from helpers import images
 from helpers.deepdream import octave_shapes
 from helpers.images import fitted, load_image, luminance, match_color, resize, save_image, to_uint8
 from helpers.losses import content_loss, gram_matrix, style_loss, total_variation
-from helpers.style_runs import scale_counts, scale_shapes
+from helpers.style_transfer import scale_shapes, scale_steps
 from helpers.tiles import fading_tiles
 
 tried = settings(deadline=None, derandomize=True, max_examples=40, database=None)
@@ -95,10 +94,9 @@ def test_matching_by_luminance_keeps_brightness_where_nothing_is_clipped(data, s
 @tried
 @given(pictures(), pictures())
 def test_matching_by_histogram_moves_the_mean(image, reference):
-    moved = images._match_covariance(image, reference)
-    np.testing.assert_allclose(moved.mean((0, 1)), reference.mean((0, 1)), atol=0.05)
     matched = match_color(image, reference, "histogram")
-    np.testing.assert_array_equal(matched, moved.clip(0, 255))
+    if 0 < matched.min() and matched.max() < 255:  # nothing was clipped
+        np.testing.assert_allclose(matched.mean((0, 1)), reference.mean((0, 1)), atol=0.05)
     np.testing.assert_allclose(match_color(image, image, "histogram"), image, atol=0.5)
 
 
@@ -197,7 +195,7 @@ def test_octaves_rise_by_the_ratio_from_the_smallest_to_the_picture(shape, octav
 @given(st.integers(1, 500), st.integers(1, 6))
 def test_steps_are_shared_evenly_and_all_of_them(steps, scales):
     assume(steps >= scales)
-    counts = scale_counts(steps, scales)
+    counts = scale_steps(steps, scales)
     assert sum(counts) == steps and len(counts) == scales
     assert min(counts) >= 1 and max(counts) - min(counts) <= 1 and counts == sorted(counts)
 

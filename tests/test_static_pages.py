@@ -51,7 +51,7 @@ def test_every_picture_and_film_is_on_the_page(path):
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_a_panel_is_a_sentence_on_the_page_and_no_widget(path):
     notebook, page = converted(path)
-    panels = [cell for cell in notebook.cells if re.search(r"^\w+_panel\(", cell.source, re.MULTILINE)]
+    panels = [cell for cell in notebook.cells if re.search(r"^(live|DigitCanvas)\(", cell.source, re.MULTILINE)]
     assert len(panels) >= 1
     assert page.count("run this cell in JupyterLab") == len(panels)
     assert "widget-view+json" not in page and "Error displaying widget" not in page

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from helpers import storage
+from helpers import files
 
 BATCH = 128
 
@@ -28,7 +28,7 @@ def add_recipe(recipes, name, summary, run, **defaults):
         flag = f"--{option.replace('_', '-')}"
         parser.add_argument(flag, type=type(value), default=value, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: 0)")
-    checkpoint = storage.CACHE / f"{name}.npz"
+    checkpoint = files.CACHE / f"{name}.npz"
     parser.add_argument("--checkpoint", type=Path, default=checkpoint, help=f"default: data/cache/{name}.npz")
     parser.add_argument("--restart", action="store_true", help="begin anew although there is a checkpoint")
     parser.add_argument("--note", help="what else the machine did meanwhile; kept in the record")
@@ -108,7 +108,7 @@ def train(arguments, data, model, epoch_of, accuracy, generations, spent=(0.0, 0
     """
     import keras
 
-    from helpers import checkpoints, runs
+    from helpers import checkpoints, records
 
     options = {name: getattr(arguments, name) for name in arguments.options}
     made_with = options | {"seed": arguments.seed, "data": images_of(data)}
@@ -152,7 +152,7 @@ def train(arguments, data, model, epoch_of, accuracy, generations, spent=(0.0, 0
         "cpu_seconds": round(state["cpu_seconds"], 1),
         "history": {name: [point[name] for point in state["history"]] for name in state["history"][0]},
     }
-    runs.save_run(arguments.name, data, record)
+    records.save_run(arguments.name, data, record)
     arguments.checkpoint.unlink()
     return 0
 

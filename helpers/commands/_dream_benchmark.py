@@ -8,6 +8,7 @@ Each dream runs in a fresh process and is that process' first, so that tracing c
 """
 
 import statistics
+import sys
 import time
 
 from helpers.commands._own_process import in_own_process
@@ -78,20 +79,25 @@ def time_dream(recipe, size, name, weights, **changed):
     setup(seed=0)
     from helpers.backbones import load_backbone
     from helpers.images import sample_image
-    from helpers.style_runs import PeakMemory
 
     backbone = load_backbone(name, weights={"random": None}.get(weights, weights))
     image, settings = sample_image("china", shape=(size, size)), OCTAVES | changed
     dream = plain_recipe if RECIPES[recipe] == "whole" else this_project
     moments, losses = [time.perf_counter()], []
-    with PeakMemory() as peak:
-        before = peak.bytes
-        for loss in dream(backbone, image, recipe, **settings):
-            losses.append(loss)
-            moments.append(time.perf_counter())
+    before = peak_memory()
+    for loss in dream(backbone, image, recipe, **settings):
+        losses.append(loss)
+        moments.append(time.perf_counter())
     last = [end - begin for begin, end in zip(moments[:-1], moments[1:], strict=True)][-(settings["steps"] - 1) :]
     seconds = moments[-1] - moments[0]
-    return {"seconds": seconds, "step": statistics.median(last), "loss": losses[-1], "memory": peak.bytes - before}
+    return {"seconds": seconds, "step": statistics.median(last), "loss": losses[-1], "memory": peak_memory() - before}
+
+
+def peak_memory():
+    """Return the most memory that this process has held so far, in bytes (not on Windows)."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def this_project(backbone, image, recipe, **settings):
@@ -101,7 +107,7 @@ def this_project(backbone, image, recipe, **settings):
     if recipe == SAME:
         settings |= {"jitter": 0, "smoothing": 0}
     for step in DeepDream(backbone).iterate(image, **settings):
-        yield step.loss
+        yield step.losses["loss"]
 
 
 def plain_recipe(backbone, image, recipe, octaves, octave_scale, steps, step_size):

@@ -3,6 +3,7 @@
 import json
 import time
 
+from helpers import files
 from helpers.commands import _cifar10_recipes
 
 EPOCHS = {10: 30, 50: 20, 250: 12, 1000: 8}  # passes over so many images of each class
@@ -33,12 +34,12 @@ def run_curve(arguments):
 
     Seeds and sizes may be others than before; images may not. Returns 0 or 1.
     """
-    from helpers import datasets, notebook, runs, storage
+    from helpers import datasets, notebook, records
 
     notebook.setup(seed=0)
     data = datasets.load_cifar10()
     print(data)
-    path = storage.CACHE / "fine-tuning.json"
+    path = files.CACHE / "fine-tuning.json"
     made_with, results = {"data": _cifar10_recipes.images_of(data)}, []
     if path.is_file() and not arguments.restart:
         kept = json.loads(path.read_text())
@@ -55,30 +56,30 @@ def run_curve(arguments):
                 result = {"seed": seed, "per_class": per_class, "method": method}
                 result |= _train(data, seed, per_class, method)
                 results.append(result)
-                with storage.whole_file(path) as partial:
+                with files.whole_file(path) as partial:
                     partial.write_text(json.dumps({"made_with": made_with, "runs": results}))
                 reached = f"{100 * result['test_accuracy']:.2f} % after {result['seconds']:.0f} s"
                 print(f"seed {seed}, {per_class} per class, {method}: {reached}", flush=True)
     seeds, sizes = (" ".join(map(str, values)) for values in (arguments.seeds, arguments.per_class))
     command = f"python -m helpers train fine-tuning --seeds {seeds} --per-class {sizes}"
     record = {"command": command, "data": str(data), "rates": RATES, "runs": results}
-    runs.save_run("fine-tuning", data, record)
+    records.save_run("fine-tuning", data, record)
     path.unlink(missing_ok=True)
     return 0
 
 
-def _train(data, seed, per_class, method):
+def _train(data, seed, per_class, method, weights="imagenet"):
     """Train one network on the first `per_class` images of each class that `seed` draws; return what came of it."""
     import keras
     import numpy as np
 
-    from helpers import fine_tuning, image_files, training
+    from helpers import fine_tuning, image_folders, training
     from helpers.backbones import load_backbone
 
     keras.utils.set_random_seed(seed)
     order = np.random.default_rng(seed).permutation(len(data.y_train))
-    images, labels = image_files.by_class(data.x_train[order], data.y_train[order], per_class)
-    backbone = load_backbone("mini_vgg", None if method == "from scratch" else "imagenet")
+    images, labels = image_folders.by_class(data.x_train[order], data.y_train[order], per_class)
+    backbone = load_backbone("mini_vgg", None if method == "from scratch" else weights)
     network = fine_tuning.transfer_network(backbone, len(data.class_names))
     wall, processor = time.perf_counter(), time.process_time()
     if method != "from scratch":

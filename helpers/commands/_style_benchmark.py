@@ -2,13 +2,14 @@
 
 The plain recipe is the one of most tutorials: content, style and generated image as one batch through the whole network
 in every step, eagerly, with Adam. This project computes the targets once, stops the network at the deepest layer in
-use, traces loss and gradient, and descends with L-BFGS. Both minimise the same loss.
+use, compiles loss and gradient, and descends with L-BFGS. Both minimise the same loss.
 """
 
-import gc
 import time
 
 import numpy as np
+
+from helpers.commands._dream_benchmark import peak_memory
 
 PLAIN_STEPS = 100
 
@@ -24,7 +25,7 @@ def add_arguments(parser):
         "--plain-steps", type=int, default=PLAIN_STEPS, metavar="N", help=f"of the plain recipe ({PLAIN_STEPS})"
     )
     parser.add_argument(
-        "--rate", type=float, default=6.0, help="of the plain recipe's Adam, in grey levels (default: 6)"
+        "--learning-rate", type=float, default=6.0, help="of the plain recipe's Adam, in grey levels (default: 6)"
     )
     parser.add_argument("--sizes", action="store_true", help="also one step at 384, 512 and 1024 px, with peak memory")
 
@@ -42,13 +43,13 @@ def run(arguments):
     shape = (arguments.size, arguments.size)
     content, style = sample_image("china", shape=shape), sample_image("night_swirls", shape=shape)
     print(f"Style transfer, {backbone.name} ({backbone.source}), {shape[0]} × {shape[1]} pixels")
-    compare(backbone, content, style, arguments.plain_steps, arguments.rate)
+    compare(backbone, content, style, arguments.plain_steps, arguments.learning_rate)
     if arguments.sizes:
         for size in (384, 512, 1024):
             measure_size(backbone, size)
 
 
-def compare(backbone, content, style, plain_steps=PLAIN_STEPS, rate=6.0):
+def compare(backbone, content, style, plain_steps=PLAIN_STEPS, learning_rate=6.0):
     """Print both recipes' seconds per step and seconds to the plain recipe's loss; return the two ratios.
 
     The plain recipe runs first, `plain_steps` steps after one that is not counted; its least loss is the mark. Then
@@ -58,26 +59,26 @@ def compare(backbone, content, style, plain_steps=PLAIN_STEPS, rate=6.0):
     from helpers.style_transfer import StyleTransfer
 
     settings = dict(content_weight=1.0, style_weight=100.0, normalization="mean")
-    plain_seconds, plain_losses = plain_recipe(backbone, content, style, plain_steps, rate, settings)
+    plain_seconds, plain_losses = plain_recipe(backbone, content, style, plain_steps, learning_rate, settings)
     plain_step, plain_total, mark = float(np.median(plain_seconds)), float(np.sum(plain_seconds)), min(plain_losses)
-    transfer = StyleTransfer(backbone, **settings)
+    transfer = StyleTransfer(backbone, **settings, margin=0)
     began = time.perf_counter()
-    transfer.losses(content, content, style)
-    traced = time.perf_counter() - began
+    transfer.evaluator(content, [style], [1.0])(content)
+    compiled = time.perf_counter() - began
     same, own = (
         seconds_to(mark, transfer, content, style, init, 20 * plain_steps) for init in ("content", "recolored")
     )
     step = float(np.median(same[0] + own[0]))
 
     print(f"  plain recipe   {plain_step:8.3f} s a step, {plain_total:7.1f} s for {plain_steps} steps, to {mark:.4g}")
-    print(f"  this project   {step:8.3f} s a step, after {traced:.1f} s to trace, once for each size")
+    print(f"  this project   {step:8.3f} s a step, after {compiled:.1f} s to compile")
     print(f"  a step is {plain_step / step:.1f}× faster (medians of all steps, without the tracing)")
     for name, (seconds, loss) in (("the content too", same), ("the recoloured content", own)):
         total = sum(seconds)
         word = "reached" if loss <= mark else "NOT reached"
         print(
             f"  from {name}, the plain recipe's loss is {word} in {total:.1f} s and {len(seconds)} steps: "
-            f"{plain_total / total:.1f}× sooner ({plain_total / (total + traced):.1f}× with the tracing)"
+            f"{plain_total / total:.1f}× sooner ({plain_total / (total + compiled):.1f}× with the compiling)"
         )
     reached, possible = multiply_rates(backbone, transfer, content.shape, step)
     print(
@@ -98,7 +99,7 @@ def seconds_to(mark, transfer, content, style, init, most):
     return np.diff(moments).tolist(), loss
 
 
-def plain_recipe(backbone, content, style, steps, rate, settings):
+def plain_recipe(backbone, content, style, steps, learning_rate, settings):
     """Run the recipe of most tutorials; return the seconds and the loss of each step but the first."""
     import keras
     import tensorflow as tf
@@ -109,7 +110,7 @@ def plain_recipe(backbone, content, style, steps, rate, settings):
     outputs = {layer.name: layer.output for layer in backbone.model.layers[1:]}
     network = keras.Model(backbone.model.input, outputs)
     image = tf.Variable(content[None])
-    optimizer = keras.optimizers.Adam(rate, epsilon=1e-20)  # small beside the gradient, as it is for losses of 1e6
+    optimizer = keras.optimizers.Adam(learning_rate, epsilon=1e-20)  # small beside the gradient, as for a loss of 1e6
     seconds, losses = [], []
     for _ in range(steps + 1):
         began = time.perf_counter()
@@ -165,8 +166,7 @@ def measure_size(backbone, size):
     from helpers.images import sample_image
     from helpers.style_transfer import StyleTransfer
 
-    gc.collect()
     content, style = (sample_image(name, shape=(size, size)) for name in ("china", "night_swirls"))
-    estimate = StyleTransfer(backbone).estimate(content, style, steps=100)
-    memory = "unknown" if estimate.memory is None else f"{estimate.memory / 1e9:.1f} GB"
-    print(f"  {size:5} px       {estimate.seconds_per_step:8.3f} s a step (the second of two), peak memory {memory}")
+    moments = [time.perf_counter() for _ in StyleTransfer(backbone).iterate(content, style, steps=2)]
+    seconds, memory = moments[1] - moments[0], peak_memory() / 1e9
+    print(f"  {size:5} px       {seconds:8.3f} s a step (the second of two), peak memory {memory:.1f} GB")

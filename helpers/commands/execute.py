@@ -4,12 +4,17 @@ Without names, all of `notebooks/`. A notebook is written back only if every cel
 nothing is written: what is stored is checked.
 """
 
+import ast
+import linecache
 import re
+import symtable
 import sys
 import time
+from contextlib import chdir
 from pathlib import Path
+from types import SimpleNamespace
 
-from helpers.storage import PROJECT, whole_file
+from helpers.files import PROJECT, whole_file
 
 NOTEBOOKS = PROJECT / "notebooks"
 LARGEST = 6_000_000  # bytes of a notebook
@@ -95,6 +100,58 @@ def execute(notebook, timeout):
     NotebookClient(notebook, timeout=timeout, kernel_name="python3", resources=place, coalesce_streams=True).execute()
 
 
+def definitions(number, *names):
+    """Run the cells of a notebook that define `names`, and the cells that they need; return what they define.
+
+    Those are the call of `setup`, imports, and whatever else the chosen cells use, each in its last version before its
+    use. They run in this process, in the notebooks' folder; a cell runs whole, so keep definitions apart from training.
+
+    Args:
+        number: the beginning of the notebook's file name, such as "02".
+        names: functions, classes or values that it defines.
+
+    Returns:
+        A namespace: `definitions("02", "modern_network").modern_network(16)`.
+
+    Raises:
+        KeyError: if no cell defines one of the names.
+    """
+    (path,) = find([number])
+    code = [cell.source for cell in read(path).cells if cell.cell_type == "code"]
+    sources = [re.sub(r"(?m)^(\s*)[%!].*", r"\1pass", source) for source in code]  # without IPython's own lines
+    wanted, found, chosen = set(names), set(), []
+    for index, source in reversed(list(enumerate(sources))):
+        defined, used = names_of(source)
+        if defined & wanted or "setup(" in source:
+            chosen.insert(0, index)
+            wanted, found = wanted - defined | used, found | defined
+    if missing := set(names) - found:
+        raise KeyError(f"No cell of {path.name} defines {', '.join(sorted(missing))}.")
+    space = {"__name__": path.stem}
+    with chdir(NOTEBOOKS):
+        for index in chosen:
+            name = f"<cell {index} of {path.name}>"
+            lines = sources[index].splitlines(keepends=True)
+            linecache.cache[name] = len(sources[index]), None, lines, name  # for tracebacks, and TensorFlow's AutoGraph
+            exec(compile(sources[index], name, "exec"), space)
+    return SimpleNamespace(**space)
+
+
+def names_of(source):
+    """Return the global names that a cell defines, and those that it needs from earlier cells, two sets."""
+    defined, used = set(), set()
+    for statement in ast.parse(source).body:
+        tables = [symtable.symtable(ast.unparse(statement), "cell", "exec")]
+        for table in tables:  # which grows: functions, and functions in them
+            tables += table.get_children()
+            for symbol in table.get_symbols():
+                if symbol.is_referenced() and (table is tables[0] or symbol.is_global()):
+                    used |= {symbol.get_name()} - defined - {getattr(statement, "name", None)}
+        symbols = tables[0].get_symbols()
+        defined |= {symbol.get_name() for symbol in symbols if symbol.is_assigned() or symbol.is_imported()}
+    return defined, used
+
+
 def normalise(notebook):
     """Leave in a notebook what a reader sees, so that two runs differ only where results do."""
     notebook.metadata = {
@@ -105,8 +162,9 @@ def normalise(notebook):
         cell.id = f"cell-{number:03d}"
         cell.metadata = {key: value for key, value in cell.metadata.items() if key in KEPT}
         for output in cell.get("outputs", []):
-            if "metadata" in output:
-                output.metadata = {}
+            if "metadata" in output:  # the alternative text of an image stays
+                alts = {kind: data["alt"] for kind, data in output.metadata.items() if "alt" in data}
+                output.metadata = {kind: {"alt": alt} for kind, alt in alts.items()}
             if "data" in output:  # a widget without its kernel: what it says in HTML stays
                 output.data.pop("application/vnd.jupyter.widget-view+json", None)
 

@@ -8,7 +8,7 @@ import io
 import re
 
 from helpers.commands import execute
-from helpers.storage import DATA, whole_file
+from helpers.files import DATA, whole_file
 
 FOLDER = DATA / "gallery"
 LARGEST = 2_500_000  # bytes of all pictures together

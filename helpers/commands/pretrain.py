@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers import archives, storage
+from helpers import files
 from helpers.images import luminance
 
 LARGEST_EPSILON = (
@@ -37,8 +37,16 @@ def add_arguments(parser):
     )
     add("--attack-steps", type=_positive, default=1, help="gradient steps in each perturbation (default: %(default)s)")
     add("--start", type=Path, help="weights to fine-tune with --adversarial (default: those of mini_vgg)")
-    add("--output", type=Path, default=storage.DATA / "weights", help="folder for the weights (default: data/weights)")
-    add("--checkpoint", type=Path, default=storage.CACHE / "pretrain.npz", help="default: data/cache/pretrain.npz")
+    add(
+        "--card",
+        type=Path,
+        nargs="+",
+        metavar="WEIGHTS",
+        help="train nothing: print the model card's figures of these networks, draw their pictures into --output",
+    )
+    add("--fine-tuning", action="store_true", help="with --card: fine-tune each on CIFAR-10 too, 18 times")
+    add("--output", type=Path, default=files.DATA / "weights", help="folder for the weights (default: data/weights)")
+    add("--checkpoint", type=Path, default=files.CACHE / "pretrain.npz", help="default: data/cache/pretrain.npz")
     add("--restart", action="store_true", help="begin anew although there is a checkpoint")
     add("--epochs", type=_positive, default=30, help="passes over the training images (default: %(default)s)")
     add("--stop-after", type=_positive, metavar="EPOCH", help="stop after it; the schedule stays that of --epochs")
@@ -94,6 +102,10 @@ def _sizes(text):
 
 def run(arguments):
     """Train, or go on training, and export. Returns 0, or 1 if images or checkpoint cannot be used."""
+    if arguments.card:
+        from helpers.commands import _card
+
+        return _card.run(arguments)
     try:
         data = load_data(arguments.data, arguments.side, arguments.held_out, arguments.seed)
         training = (AdversarialTraining if arguments.adversarial else Training)(data, arguments)
@@ -139,9 +151,9 @@ def load_data(path=None, side=64, held_out=0.08, seed=0):
     Raises:
         PretrainError: if there is nothing at `path`, or not what is expected.
     """
-    path = Path(path) if path else storage.find_local("tiny_imagenet.npz")
+    path = Path(path) if path else files.find_local("tiny_imagenet.npz")
     if path is None:
-        folders = " or ".join(str(folder) for folder in storage.search_folders())
+        folders = " or ".join(str(folder) for folder in files.search_folders())
         raise PretrainError(f"No tiny_imagenet.npz in {folders}. Put it there, or give a folder by --data.")
     if path.is_dir():
         return _read_folder(path, side, held_out, seed)
@@ -149,11 +161,17 @@ def load_data(path=None, side=64, held_out=0.08, seed=0):
         raise PretrainError(f"{path}: no such file or folder. Expected a .npz file or a folder of class folders.")
     wanted = ("x_train", "y_train", "x_val", "y_val", "class_names")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            data = {name: file[name] for name in wanted}
-    except (*archives.ARCHIVE_ERRORS, KeyError) as error:
+        data = files.load_arrays(path, wanted)
+    except files.ArraysError as error:
         raise PretrainError(f"{path}: expected a .npz with {', '.join(wanted)}; reading it gave: {error}") from error
     data["class_names"] = [str(name) for name in data["class_names"]]
+    for part in ("train", "val"):
+        images, labels = data[f"x_{part}"], data[f"y_{part}"]
+        if len(images) != len(labels) or labels.min() < 0 or labels.max() >= len(data["class_names"]):
+            raise PretrainError(
+                f"{path}: y_{part} has {len(labels)} labels from {labels.min()} to {labels.max()}; expected one for "
+                f"each of the {len(images)} images, from 0 to {len(data['class_names']) - 1}."
+            )
     return data
 
 
@@ -167,17 +185,17 @@ def _read_folder(folder, side, held_out, seed):
     generator = np.random.default_rng(seed)
     parts = {"train": ([], []), "val": ([], [])}
     for label, child in enumerate(classes):
-        files = sorted(file for file in child.rglob("*") if file.suffix.lower() in PICTURES)
-        if len(files) < 2:
+        paths = sorted(file for file in child.rglob("*") if file.suffix.lower() in PICTURES)
+        if len(paths) < 2:
             kinds = ", ".join(sorted(PICTURES))
-            raise PretrainError(f"{child}: expected two or more pictures ({kinds}), found {len(files)}.")
-        kept = max(1, round(held_out * len(files)))
-        for position, index in enumerate(generator.permutation(len(files))):
+            raise PretrainError(f"{child}: expected two or more pictures ({kinds}), found {len(paths)}.")
+        kept = max(1, round(held_out * len(paths)))
+        for position, index in enumerate(generator.permutation(len(paths))):
             try:
-                with Image.open(files[index]) as picture:
+                with Image.open(paths[index]) as picture:
                     picture = ImageOps.fit(picture.convert("RGB"), (side, side), Image.Resampling.BICUBIC)
             except OSError as error:
-                raise PretrainError(f"{files[index]}: cannot be read as a picture ({error}). Remove it.") from error
+                raise PretrainError(f"{paths[index]}: cannot be read as a picture ({error}). Remove it.") from error
             images, labels = parts["val" if position < kept else "train"]
             images.append(np.asarray(picture))
             labels.append(label)
@@ -361,7 +379,7 @@ class Training:
         arrays = {f"network/{i}": v for i, v in enumerate(self._values(self.network.variables))}
         arrays |= {f"optimizer/{i}": v for i, v in enumerate(self._values(self.optimizer.variables))}
         state = {"epoch": self.epoch, "history": self.history, "shape": self._shape()}
-        with storage.whole_file(self.arguments.checkpoint) as path:
+        with files.whole_file(self.arguments.checkpoint) as path:
             with open(path, "wb") as file:
                 np.savez(file, state=json.dumps(state), **arrays)
 
@@ -371,9 +389,9 @@ class Training:
             return False
         path, remedy = self.arguments.checkpoint, "name another --checkpoint, or begin anew with --restart."
         try:
-            arrays = archives.load_arrays(path)
+            arrays = files.load_arrays(path)
             state = json.loads(str(arrays["state"]))
-        except (*archives.ARCHIVE_ERRORS, KeyError) as error:
+        except (*files.ARCHIVE_ERRORS, KeyError) as error:
             raise PretrainError(f"{path} cannot be read as a checkpoint ({error}): {remedy}") from error
         if state["shape"] != self._shape():
             raise PretrainError(f"{path} is of a network {state['shape']}, this one is {self._shape()}: {remedy}")
@@ -391,6 +409,7 @@ class Training:
             "convolutions": list(arguments.convolutions),
             "pooling": arguments.pooling,
             "classes": len(self.data["class_names"]),
+            "adversarial": arguments.adversarial,
         }
 
     @staticmethod
@@ -428,6 +447,8 @@ class Training:
 
         path, arguments = self.arguments.output / self.weights, self.arguments
         facts = {name: getattr(arguments, name) for name in ("channels", "convolutions", "pooling", "seed")}
+        if arguments.adversarial:
+            facts |= {"adversarial": arguments.adversarial, "attack_steps": arguments.attack_steps}
         facts |= {"epochs": self.epoch, "planned_epochs": arguments.epochs, "class_names": self.data["class_names"]}
         classifier = self.averaged()
         mini_vgg.save(classifier, path, facts)
@@ -450,23 +471,15 @@ class AdversarialTraining(Training):
         self.gradient = _adversarial.loss_gradient(self.network)
 
     def _network(self):
-        from helpers import mini_vgg
-        from helpers.backbones import BackboneError, load_classifier
-
-        try:
-            start = load_classifier(weights=self.arguments.start or "imagenet")
-        except BackboneError as error:
-            raise PretrainError(str(error)) from error
-        facts, wanted = start.model.facts, self.data["class_names"]
-        if facts["class_names"] != wanted:
+        network, wanted = load_start(self.arguments.start), self.data["class_names"]
+        if network.facts["class_names"] != wanted:
             raise PretrainError(
-                f"{start.source} tells {len(start.class_names)} classes apart, the images have {len(wanted)}, or others: "
-                "give --start weights that were trained on the classes of --data."
+                f"The network to start from was trained on {len(network.facts['class_names'])} classes that are not "
+                f"the {len(wanted)} of the images: give --start weights that were trained on the classes of --data."
             )
         for name in ("channels", "convolutions", "pooling"):
-            setattr(self.arguments, name, facts[name])
-        start.model.trainable = True
-        return start.model
+            setattr(self.arguments, name, network.facts[name])
+        return network
 
     def perturbed(self, images, labels, step):
         """Return `images` with perturbations of length ε; they depend on seed, epoch, step and network alone."""
@@ -500,6 +513,18 @@ class AdversarialTraining(Training):
             plain = mini_vgg.with_classifier(network, len(self.data["class_names"]))
         plain.set_weights(self.network.get_weights())
         return plain
+
+
+def load_start(path=None):
+    """Return the classifier in `path`, by default that of mini_vgg, with all of its weights trainable."""
+    from helpers.backbones import BackboneError, load_classifier
+
+    try:
+        network = load_classifier(weights=path or "imagenet").model
+    except BackboneError as error:
+        raise PretrainError(str(error)) from error
+    network.trainable = True
+    return network
 
 
 def accuracy(classifier, images, labels, batch=250):

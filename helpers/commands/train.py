@@ -23,7 +23,7 @@ def run(arguments):
 
 def run_mnist_modern(arguments):
     """Train the modern network once per seed, each time to the end, and test it once."""
-    from helpers import datasets, notebook, runs
+    from helpers import datasets, notebook, records
 
     notebook.setup(seed=arguments.seeds[0])
     mnist = datasets.load_mnist()
@@ -39,7 +39,7 @@ def run_mnist_modern(arguments):
     options = f"--epochs {arguments.epochs} --seeds {' '.join(map(str, arguments.seeds))}"
     command = f"python -m helpers train mnist-modern {options}"
     record = {"command": command, "data": str(mnist), "median_test_accuracy": median, "runs": results}
-    runs.save_run("mnist-modern", mnist, record)
+    records.save_run("mnist-modern", mnist, record)
 
 
 def train_mnist_modern(mnist, seed, epochs, batch_size=128, learning_rate=0.01):

@@ -1,4 +1,4 @@
-"""A browser, a JupyterLab, and notebooks made of a few cells of the course's."""
+"""A browser, a JupyterLab, and notebooks made of a few cells."""
 
 import os
 import shutil
@@ -6,8 +6,6 @@ import shutil
 import nbformat
 import pytest
 from lab_page import Lab, run_all, screenshot, visit
-
-from helpers.commands import execute
 
 FLAGS = [
     "--no-sandbox",  # a container's root has none
@@ -19,7 +17,7 @@ FLAGS = [
     "--disable-sync",
 ]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-PATIENCE = 60_000  # milliseconds; what is waited for comes much sooner
+PATIENCE = 180_000  # milliseconds; what is waited for comes much sooner
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +69,8 @@ def open_notebook(lab, page):
 
     def open_it(cells):
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-        execute.normalise(notebook)
-        execute.write(notebook, lab.folder / "panel.ipynb")
+        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+        nbformat.write(notebook, lab.folder / "panel.ipynb")
         visit(page, lab.address("panel.ipynb"))
         page.keyboard.press("Control+b")  # closes the side bar
         run_all(page)

@@ -1,6 +1,5 @@
-"""What the browser tests work with: a JupyterLab of their own, its pages, and a few cells of the course's notebooks."""
+"""What the browser tests work with: a JupyterLab of their own and its pages."""
 
-import ast
 import json
 import os
 import re
@@ -11,8 +10,7 @@ import sys
 import time
 import urllib.request
 
-from helpers.commands import execute
-from helpers.storage import PROJECT
+from helpers.files import PROJECT
 
 
 class Lab:
@@ -52,7 +50,7 @@ class Lab:
 
     def wait(self):
         """Wait until it answers."""
-        for _ in range(300):
+        for _ in range(900):
             try:
                 return self.ask("api")
             except OSError:
@@ -93,14 +91,27 @@ def screenshot(page, name):
         page.screenshot(path=os.path.join(pictures, f"{name}.png"))
 
 
+def restart(page):
+    """Restart the kernel, as the menu does."""
+    page.get_by_role("menuitem", name="Kernel", exact=True).click()
+    page.get_by_role("menuitem", name=re.compile("^Restart Kernel…")).click()
+    page.locator(".jp-Dialog button", has_text="Restart").click()
+    page.get_by_text("(ipykernel) | Idle").wait_for()
+
+
 def button(page, text):
     """Return the button of a panel."""
     return page.locator("button.jupyter-button", has_text=re.compile(f"^{text}$"))
 
 
+def slider(page, label):
+    """Return the sliders with a label."""
+    return page.locator(".widget-hslider", has=page.get_by_text(label, exact=True))
+
+
 def move(page, label, key):
     """Move a slider with a key, such as Home or ArrowRight; return what it says then."""
-    row = page.locator(".widget-hslider", has=page.get_by_text(label, exact=True)).first
+    row = slider(page, label).first
     row.locator(".noUi-handle").press(key)
     return row.locator(".widget-readout").inner_text()
 
@@ -108,37 +119,3 @@ def move(page, label, key):
 def choose(page, label, option):
     """Choose an option of a panel's list."""
     page.locator(".widget-dropdown", has=page.get_by_text(label, exact=True)).locator("select").select_option(option)
-
-
-def cells_for(notebook, wanted, also=()):
-    """Return the cells of a course's notebook that a cell needs, and that cell: setup, imports, what defines its names.
-
-    Args:
-        notebook: the beginning of its name, such as "01".
-        wanted: a text that the cell holds.
-        also: further names that must be defined.
-    """
-    (path,) = execute.find([notebook])
-    code = [cell.source for cell in execute.read(path).cells if cell.cell_type == "code"]
-    last = next(number for number, source in enumerate(code) if wanted in source)
-    needed, chosen = _names(code[last], ast.Load) | set(also), [code[last]]
-    for source in reversed(code[:last]):
-        if "setup(" in source or _names(source, ast.Store) & needed:
-            chosen.insert(0, source)
-            needed = needed - _names(source, ast.Store) | _names(source, ast.Load)
-    return chosen
-
-
-def _names(source, context):
-    """Return the names that a cell defines (`ast.Store`) or uses (`ast.Load`), without its functions' arguments."""
-    found, arguments = set(), set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, context):
-            found.add(node.id)
-        elif context is ast.Store and isinstance(node, ast.FunctionDef | ast.ClassDef):
-            found.add(node.name)
-        elif context is ast.Store and isinstance(node, ast.Import | ast.ImportFrom):
-            found |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.arg):
-            arguments.add(node.arg)
-    return found - arguments

@@ -1,7 +1,8 @@
+import keras
 import numpy as np
 import pytest
 
-from helpers.digits import as_mnist
+from helpers.digit_canvas import DigitCanvas, as_mnist
 
 
 def centre_of_mass(image):
@@ -46,3 +47,20 @@ def test_what_is_lopsided_is_not_cut_off():
 
 def test_an_empty_drawing_is_none():
     assert as_mnist(np.zeros((112, 112), np.uint8)) is None
+
+
+def test_the_canvas_shows_what_the_network_sees_and_its_probabilities():
+    model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+    canvas = DigitCanvas(model)
+    drawn = drawing(20, 50, 70, 10)
+    canvas._received(None, {"side": 112}, [memoryview(drawn.tobytes())])
+    assert np.array_equal(np.frombuffer(canvas.seen, np.uint8).reshape(28, 28), as_mnist(drawn))
+    logits = model(as_mnist(drawn)[None, ..., None] / np.float32(255)).numpy()[0]
+    assert np.allclose(canvas.probabilities, np.exp(logits) / np.exp(logits).sum(), atol=1e-5)
+    canvas.read(np.zeros((112, 112), np.uint8))
+    assert canvas.probabilities == [] and not any(canvas.seen)
+
+
+def test_a_page_without_a_kernel_says_what_the_canvas_is():
+    data, _ = DigitCanvas(None)._repr_mimebundle_()
+    assert "run this cell in JupyterLab" in data["text/html"]

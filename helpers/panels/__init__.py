@@ -1,1 +1,0 @@
-"""What the panels of `helpers.controls` are made of."""
