@@ -224,6 +224,8 @@ def test_resize_keeps_means_and_to_uint8_rounds_and_clips_before_the_cast():
     assert image.mean() == pytest.approx(PIXELS.mean(), rel=0.02)
     np.testing.assert_array_equal(resize(PIXELS, PIXELS.shape[:2]), PIXELS)
     np.testing.assert_allclose(resize(np.full((9, 9, 2), 77.25), (30, 20)), 77.25, rtol=1e-5)
+    stripes = np.tile([[[0.0]], [[255.0]]], (20, 40, 3))
+    assert np.abs(resize(stripes, (10, 10))[2:-2] - 127.5).max() < 10  # smoothed, not every fourth line
     np.testing.assert_array_equal(to_uint8([-30.0, 0.4, 0.6, 254.6, 300.0]), [0, 0, 1, 255, 255])
 
 

@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from helpers import backbones, commands, runs
+from helpers import backbones, commands, records
 from helpers.commands import execute, prefetch
 from helpers.files import PROJECT
 
@@ -93,7 +93,7 @@ def texts(output):
     return said + [text for kind, text in output.get("data", {}).items() if "base64" not in text and "text/" in kind]
 
 
-RECORDED = [number for path in runs.RUNS.glob("*.json") for number in numbers(json.loads(path.read_text()))]
+RECORDED = [number for path in records.RUNS.glob("*.json") for number in numbers(json.loads(path.read_text()))]
 
 
 @pytest.mark.parametrize("page", ["README.md", "TEACHING.md", *(path.name for path in execute.find())])
