@@ -22,6 +22,15 @@ GOLDEN = {  # network: SHA-256, what preprocess makes of black and white, {photo
             "grace_hopper": ("academic gown", [0.9871, 1.1318, 1.1091, 1.2129, 0.8864]),
         },
     ),
+    "mini_vgg_robust": (
+        "0323e81c06f3770e159bc95a620af9af6e998de5c94519f188f18150447600e1",
+        [[-2.1177, -1.9911, -1.7728], [2.2487, 2.3753, 2.5937]],
+        {
+            "china": ("beacon, lighthouse", [0.9211, 0.8733, 0.8096, 0.8921, 0.9057]),
+            "flower": ("brain coral", [0.9981, 1.0234, 1.0991, 1.2586, 0.9567]),
+            "grace_hopper": ("academic gown", [1.0263, 1.236, 1.3119, 1.3032, 0.9211]),
+        },
+    ),
 }
 
 
