@@ -25,6 +25,19 @@ def test_by_hand():
         assert np.allclose(grad_cam(model, "maps", images, [label] * 3), expected, atol=1e-5)
 
 
+def test_a_map_weighs_as_much_as_the_mean_of_its_gradient():
+    """The logit sees one position of each map, so that the gradient is 0 at all others."""
+    inputs = keras.Input((4, 5, 2))
+    maps = keras.layers.Conv2D(2, 1, use_bias=False, name="maps")(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(1, use_bias=False)(keras.layers.Flatten()(maps)))
+    seen = np.zeros((4, 5, 2))
+    seen[3, 4, 0], seen[2, 1, 1] = 2, 1
+    model.set_weights([np.eye(2).reshape(1, 1, 2, 2), seen.reshape(-1, 1)])
+    images = np.random.default_rng(0).random((1, 4, 5, 2), np.float32)
+    expected = images @ [2, 1]
+    assert np.allclose(grad_cam(model, "maps", images), expected / expected.max(), atol=1e-5)
+
+
 def test_without_classes_it_explains_what_is_predicted():
     images = np.random.default_rng(1).random((6, 4, 5, 2), np.float32)
     model = two_channels([[1.0, 0.0], [0.0, 1.0]])
