@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from helpers import files
-from helpers.arguments import did_you_mean
+from helpers.check import did_you_mean
 
 BUNDLED = files.DATA / "weights"  # where mini_vgg lies
 
@@ -418,7 +418,7 @@ def known(name, valid, kind):
     """Return `name` if it is one of `valid`, else raise with the closest and the list."""
     if name in valid:
         return name
-    raise BackboneError(f"{name!r} is not a {kind}.{did_you_mean(name, valid)} Choose from {_listed(valid)}.")
+    raise BackboneError(f"{name!r} is not a {kind}{did_you_mean(name, valid)}. Choose from {_listed(valid)}.")
 
 
 def _listed(names, most=40):

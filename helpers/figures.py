@@ -56,13 +56,13 @@ def _axes(rows, columns, size, title=None, **options):
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
-def show_images(images, titles=None, columns=5, size=None, title=None, cmap="gray", value_range=None, colours=None):
+def show_images(images, titles=None, columns=None, size=None, title=None, cmap="gray", value_range=None, colours=None):
     """Draw images in rows.
 
     Args:
         images: sequence of arrays `(h, w)`, `(h, w, 1)` or `(h, w, 3)`; RGB ones 0–255.
         titles: one text per image, or None.
-        columns: images in a row.
+        columns: images in a row; None takes the number from 3 to 5 that leaves the fewest gaps in the last one.
         size: width of one image, inches; None fills the width of the text.
         title: text above all of them.
         cmap: colour map for images of one channel.
@@ -70,6 +70,7 @@ def show_images(images, titles=None, columns=5, size=None, title=None, cmap="gra
         colours: a colour for each title, or None.
     """
     images = list(images)
+    columns = columns or min((5, 4, 3), key=lambda count: -len(images) % count)
     columns = max(1, min(columns, len(images)))
     size, rows = size or WIDTH / columns, -(-len(images) // columns)
     titles = [""] * len(images) if titles is None else [str(text) for text in titles]

@@ -255,7 +255,7 @@ def test_the_recipes_are_those_of_this_keras():
 
 def test_a_long_list_of_layers_names_those_to_choose_from():
     backbone = load_backbone("mobilenet_v2", weights=None)
-    with pytest.raises(BackboneError, match="Did you mean 'block_6_expand_relu'.*block_1_expand_relu, .* any of"):
+    with pytest.raises(BackboneError, match="did you mean 'block_6_expand_relu'.*block_1_expand_relu, .* any of"):
         feature_extractor(backbone, ["block_6_expand_rel"])
 
 
@@ -340,14 +340,14 @@ def test_no_such_file(empty_machine):
 
 
 def test_unknown_names_give_the_closest():
-    with pytest.raises(BackboneError, match="'vgg18' is not a network. Did you mean 'vgg1.'.*mobilenet_v2, mini_vgg"):
+    with pytest.raises(BackboneError, match="'vgg18' is not a network .did you mean 'vgg1.'.*mobilenet_v2, mini_vgg"):
         load_backbone("vgg18")
     with pytest.raises(BackboneError, match="not a network"):
         load_backbone("auto", prefer="resnet")
 
 
 def test_unknown_layers_give_the_closest(bundled):
-    with pytest.raises(BackboneError, match="Did you mean 'block4_conv1'.*block1_conv1, block1_conv2"):
+    with pytest.raises(BackboneError, match="did you mean 'block4_conv1'.*block1_conv1, block1_conv2"):
         feature_extractor(bundled, ["block4conv1"])
     with pytest.raises(BackboneError, match="No layer was named"):
         feature_extractor(bundled, [])
@@ -382,10 +382,10 @@ def test_a_margin_hides_the_zeros_that_convolutions_pad_with(bundled):
     layers = ["block2_conv1", "block4_conv2"]
     framed, margin = (feature_extractor(bundled, layers, margin)(flat) for margin in (0, 16))
     assert all(framed[name].shape == margin[name].shape for name in layers)
-    spread = {name: np.std(values, axis=(1, 2)).max() for name, values in margin.items()}
+    spread = {name: np.std(values, axis=(1, 2)).mean() for name, values in margin.items()}
     assert spread["block2_conv1"] < 1e-3  # it sees less than 16 pixels to each side
     for name in layers:
-        assert spread[name] < np.std(framed[name], axis=(1, 2)).max() / 2
+        assert spread[name] < np.std(framed[name], axis=(1, 2)).mean() / 3
     images = bundled.preprocess(pictures(1, 96, 96, 3))
     inside, cropped = (feature_extractor(bundled, "block3_conv1", margin)(images) for margin in (0, 16))
     np.testing.assert_allclose(cropped["block3_conv1"][:, 8:-8, 8:-8], inside["block3_conv1"][:, 8:-8, 8:-8], atol=1e-3)

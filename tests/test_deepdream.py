@@ -429,7 +429,7 @@ def test_a_bad_argument_of_a_run_is_refused_at_the_call(dreamer, name, value):
         (lambda network: DeepDream(network, "first"), "objective"),
         (lambda network: DeepDream(load_classifier()), "objective is None.*ClassObjective"),
         (lambda network: DeepDream(network, LayerObjective), "objective"),
-        (lambda network: DeepDream(network, LayerObjective("frist")), "Did you mean 'first'"),
+        (lambda network: DeepDream(network, LayerObjective("frist")), "did you mean 'first'"),
         (lambda network: DeepDream(network, ChannelObjective("third", 0)), "Choose from first"),
         (lambda network: DeepDream(network, GuideObjective(GUIDE, "third")), "Choose from first"),
         (lambda network: DeepDream(network, ClassObjective("dog")), "load_classifier"),

@@ -243,3 +243,11 @@ def test_frames_of_a_confusion_film_have_one_scale():
     assert one.axes[0].images[0].get_array().tolist() == [[75, 25], [0, 0]]
     assert one.axes[0].images[0].get_clim() == (0, 100)
     assert rendered(one).shape == rendered(two).shape
+
+
+@pytest.mark.parametrize(
+    ("count", "columns"), [(1, 1), (2, 2), (4, 4), (5, 5), (6, 3), (7, 4), (8, 4), (10, 5), (12, 4)]
+)
+def test_rows_are_filled(count, columns):
+    grid = figures.show_images(np.zeros((count, 4, 4))).axes[0].get_gridspec()
+    assert (grid.nrows, grid.ncols) == (-(-count // columns), columns)

@@ -62,7 +62,7 @@ def test_unfreezing_opens_the_end_of_the_body():
     assert tuning.trainable_weights(made) == 192 * 256 * 9 + 256 + 256 * 256 * 9 + 256 + 256 * 2 + 2
     tuning.unfreeze(made)
     assert tuning.trainable_weights(made) == made.count_params()
-    with pytest.raises(BackboneError, match="Did you mean 'block5_conv1'"):
+    with pytest.raises(BackboneError, match="did you mean 'block5_conv1'"):
         tuning.unfreeze(made, "blck5_conv1")
 
 
@@ -172,7 +172,7 @@ def test_a_layer_of_the_body_can_be_named_for_grad_cam(images):
     opened = tuning.opened_at(made, "block4_conv2")
     assert np.allclose(opened(images[0][:3]), made(images[0][:3]), atol=1e-5)
     assert grad_cam(opened, "block4_conv2", images[0][:3]).shape == (3, 6, 6)
-    with pytest.raises(BackboneError, match="Did you mean 'block4_conv2'"):
+    with pytest.raises(BackboneError, match="did you mean 'block4_conv2'"):
         tuning.opened_at(made, "blck4_conv2")
 
 

@@ -254,7 +254,7 @@ def test_a_bad_argument_of_a_run_is_refused_at_the_call(transfer, name, value):
     "settings, words",
     [
         ({"backbone": "vgg19"}, "backbone is 'vgg19'; expected what load_backbone"),
-        ({"style_layers": ["block1conv1"]}, "Did you mean 'block1_conv1'"),
+        ({"style_layers": ["block1conv1"]}, "did you mean 'block1_conv1'"),
         ({"content_layers": 0}, "content_layers"),
         ({"style_layers": {"block1_conv1": -1}}, "style_layers"),
         ({"style_layers": {"block1_conv1": 0}}, "style_layers.*above 0"),
