@@ -19,6 +19,7 @@ PER_CLASS, SEEDS = (10, 50, 250), (0, 1, 2)
 def run(arguments):
     """Print a row of figures for each of `arguments.card` and write the sheet; return 0."""
     from helpers.commands import pretrain
+    from helpers.images import save_image
 
     networks = [pretrain.load_start(path) for path in arguments.card]
     data = pretrain.load_data(arguments.data, arguments.side, arguments.held_out, arguments.seed)
@@ -34,10 +35,6 @@ def run(arguments):
             figures |= fine_tuned(path)
         for name, value in figures.items():
             print(f"{path.name}: {name}: {value}", flush=True)
-    from helpers.images import save_image
-
-    height = max(row.shape[0] for row in rows)
-    assert all(row.shape[0] == height for row in rows)
     save_image(arguments.output / "networks.jpg", np.concatenate(rows), quality=88)
     return 0
 

@@ -102,11 +102,11 @@ def _sizes(text):
 
 def run(arguments):
     """Train, or go on training, and export. Returns 0, or 1 if images or checkpoint cannot be used."""
-    if arguments.card:
-        from helpers.commands import _card
-
-        return _card.run(arguments)
     try:
+        if arguments.card:
+            from helpers.commands import _card
+
+            return _card.run(arguments)
         data = load_data(arguments.data, arguments.side, arguments.held_out, arguments.seed)
         training = (AdversarialTraining if arguments.adversarial else Training)(data, arguments)
         if training.resume():
